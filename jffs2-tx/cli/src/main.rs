@@ -1,0 +1,2 @@
+//! jffs2-tx command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! jffs2-mkimage.

@@ -1,0 +1,2 @@
+//! The first process of the test kernel.
+fn main() {}
