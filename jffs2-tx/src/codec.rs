@@ -1,0 +1,68 @@
+//! Compression of node data: decode what stands on the flash, encode for what is written.
+
+use alloc::vec::Vec;
+
+use crate::wire::Compression;
+
+mod rtime;
+mod zlib;
+
+pub use zlib::ZlibEncoder;
+
+/// Most bytes that one node may decode to. Linux writes at most a page (4 KiB to 64 KiB) in a node; other builders
+/// write more.
+pub const MAX_DECODED: usize = 1 << 20;
+
+/// Why stored data cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The compressor is not supported.
+    #[error("compressor {0} is not supported")]
+    Unsupported(u8),
+    /// The stored data is damaged, or does not give as many bytes as the node says.
+    #[error("compressed data is damaged")]
+    Damaged,
+    /// The node says that it decodes to more than [`MAX_DECODED`] bytes.
+    #[error("node decodes to {0} bytes, more than any writer makes")]
+    TooLarge(u32),
+}
+
+/// Decodes `stored` and appends exactly `dsize` bytes to `out`. On error `out` is as before.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode(compression: Compression, stored: &[u8], dsize: u32, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let len = dsize as usize;
+    if len > MAX_DECODED {
+        return Err(CodecError::TooLarge(dsize));
+    }
+    match compression {
+        Compression::None => {
+            out.extend_from_slice(stored.get(..len).ok_or(CodecError::Damaged)?);
+            Ok(())
+        }
+        Compression::Zero => {
+            out.resize(out.len() + len, 0);
+            Ok(())
+        }
+        Compression::Rtime => rtime::decode(stored, len, out),
+        Compression::Zlib => zlib::decode(stored, len, out),
+        Compression::Other(id) => Err(CodecError::Unsupported(id)),
+    }
+}
+
+/// Compresses the data of a node, if that makes it smaller.
+pub trait Encode {
+    /// The compressed form of `data`, only if it is smaller than `data`.
+    fn encode(&mut self, data: &[u8]) -> Option<(Compression, &[u8])>;
+}
+
+/// Stores everything as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreAll;
+
+impl Encode for StoreAll {
+    fn encode(&mut self, _data: &[u8]) -> Option<(Compression, &[u8])> {
+        None
+    }
+}

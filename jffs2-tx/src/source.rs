@@ -1,0 +1,130 @@
+//! A tree to be written: what an image is built from, and what an update makes the flash equal to.
+//!
+//! It holds names and metadata; file contents stay where they are until they are needed. Everything that the format
+//! cannot hold is refused while the tree is made, with its path, so that nothing has been written by then.
+
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::vec::Vec;
+
+use crate::inode_kind::{Device, Meta};
+
+mod dir;
+
+pub use dir::SourceError;
+
+/// Index of a node in its tree; the root is 0.
+pub type NodeId = usize;
+
+/// A tree of files. A node that two names lead to is a hard link.
+#[derive(Clone, Debug)]
+pub struct SourceTree {
+    nodes: Vec<SourceNode>,
+}
+
+/// One inode.
+#[derive(Clone, Debug)]
+pub struct SourceNode {
+    /// Permissions, owner, time.
+    pub meta: Meta,
+    /// Type and contents.
+    pub kind: SourceKind,
+}
+
+/// Type and contents of a node.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// Names, in byte order.
+    Directory(BTreeMap<Vec<u8>, NodeId>),
+    /// Regular file.
+    File {
+        /// Size, bytes.
+        size: u32,
+        /// Where its bytes are.
+        content: Content,
+    },
+    /// Target, 1 to 254 bytes.
+    Symlink(Vec<u8>),
+    /// Character device.
+    CharDevice(Device),
+    /// Block device.
+    BlockDevice(Device),
+    /// Named pipe.
+    Fifo,
+    /// Socket.
+    Socket,
+}
+
+/// Where a file's bytes are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// In a file of the host.
+    Path(PathBuf),
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+impl Content {
+    /// Opens the content for reading from its start.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Path(path) => Box::new(File::open(path)?),
+            Self::Bytes(bytes) => Box::new(bytes.as_slice()),
+        })
+    }
+
+    /// What to call the content in a message.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Bytes(_) => None,
+        }
+    }
+}
+
+impl SourceTree {
+    /// A tree that holds its root directory only.
+    #[must_use]
+    pub fn new(root: Meta) -> Self {
+        Self { nodes: Vec::from([SourceNode { meta: root, kind: SourceKind::Directory(BTreeMap::new()) }]) }
+    }
+
+    /// The node.
+    ///
+    /// # Panics
+    /// If the id is of another tree.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &SourceNode {
+        &self.nodes[id]
+    }
+
+    /// The node, to change it.
+    ///
+    /// # Panics
+    /// If the id is of another tree.
+    pub fn node_mut(&mut self, id: NodeId) -> &mut SourceNode {
+        &mut self.nodes[id]
+    }
+
+    /// All nodes, the root first.
+    #[must_use]
+    pub fn nodes(&self) -> &[SourceNode] {
+        &self.nodes
+    }
+
+    /// The names in a directory; none for anything else.
+    pub fn children(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+        let names = match &self.nodes[id].kind {
+            SourceKind::Directory(names) => Some(names),
+            _ => None,
+        };
+        names.into_iter().flatten().map(|(name, &id)| (name.as_slice(), id))
+    }
+}
