@@ -21,7 +21,9 @@ mod xattr;
 pub use cleanmarker::{Cleanmarker, OOB_CLEANMARKER, emit_padding};
 pub use dirent::{DIRENT_SIZE, Dirent, MAX_NAME};
 pub use inode::{Compression, INODE_SIZE, Inode};
-pub use marker::{HEAD_COPY_OFFSETS, HEAD_SIZE, MARKER_SIZE, MAX_HEAD_LABEL, MAX_LABEL, Marker, MarkerKind};
+pub use marker::{
+    CommitPoint, HEAD_COPY_OFFSETS, HEAD_SIZE, MARKER_SIZE, MAX_HEAD_LABEL, MAX_LABEL, Marker, MarkerKind,
+};
 pub use summary::{SUMMARY_MAGIC, SUMMARY_SIZE, Summary, SummaryEntry};
 pub use xattr::{Xattr, Xref};
 

@@ -27,13 +27,48 @@ pub enum MarkerKind {
     Commit,
 }
 
+/// What makes a transaction visible (`FORMAT.md` section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommitPoint {
+    /// The summary at the end of the commit block becomes valid.
+    Summary,
+    /// The first bit of the commit block's blank head is programmed.
+    Head,
+    /// One dirent becomes valid.
+    Dirent,
+}
+
+impl CommitPoint {
+    fn id(self) -> u8 {
+        match self {
+            Self::Summary => 1,
+            Self::Head => 2,
+            Self::Dirent => 3,
+        }
+    }
+
+    fn from_id(id: u8) -> Option<Self> {
+        [Self::Summary, Self::Head, Self::Dirent].into_iter().find(|point| point.id() == id)
+    }
+}
+
+impl core::fmt::Display for CommitPoint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Summary => "summary",
+            Self::Head => "head",
+            Self::Dirent => "dirent",
+        })
+    }
+}
+
 /// A transaction marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     /// Begin or commit.
     pub kind: MarkerKind,
-    /// Commit point: 1 summary, 2 head, 3 dirent.
-    pub commit_point: u8,
+    /// What makes the transaction visible.
+    pub commit_point: CommitPoint,
     /// One more than any sequence number on the flash when the transaction began.
     pub sequence: u64,
     /// Random.
@@ -77,7 +112,7 @@ impl Marker {
         digest.copy_from_slice(&bytes[64..96]);
         Ok(Self {
             kind,
-            commit_point: bytes[14],
+            commit_point: CommitPoint::from_id(bytes[14]).ok_or(WireError::Value)?,
             sequence: endian.u64(bytes, 16),
             txid,
             commit_block: endian.u32(bytes, 40),
@@ -104,7 +139,7 @@ impl Marker {
             MarkerKind::Begin => 1,
             MarkerKind::Commit => 2,
         };
-        out.extend_from_slice(&[VERSION, kind, self.commit_point, self.label.len() as u8]);
+        out.extend_from_slice(&[VERSION, kind, self.commit_point.id(), self.label.len() as u8]);
         endian.put_u64(out, self.sequence);
         out.extend_from_slice(&self.txid);
         endian.put_u32(out, self.commit_block);

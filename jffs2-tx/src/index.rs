@@ -1,0 +1,324 @@
+//! Newest version wins: from located nodes to inodes and names (`FORMAT.md` section 3).
+//!
+//! The index holds no file data and no metadata beyond what finding them takes; [`Index::memory`] says how much.
+
+use alloc::{collections::BTreeSet, vec, vec::Vec};
+
+use crate::error::ReadError;
+use crate::flash::{Flash, Geometry};
+use crate::scan::{BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, incompatible, scan};
+
+mod extents;
+mod liveness;
+
+pub use extents::{Extent, extents};
+
+/// The root directory's inode number.
+pub const ROOT: u32 = 1;
+
+/// What is known of one eraseblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// What it is to the reader.
+    pub state: BlockState,
+    /// Visible nodes without which the tree, or a part of it, could change.
+    pub live: u32,
+    /// Visible nodes.
+    pub visible: u32,
+    /// Flash offset of the end of what is written in it.
+    pub written_end: u32,
+    /// Only readers that believe summaries see its nodes.
+    pub summary_only: bool,
+}
+
+/// A name as the index keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameRecord {
+    /// Inode number of the directory.
+    pub pino: u32,
+    /// Inode number that the name leads to, 0 for a deletion that is still needed.
+    pub ino: u32,
+    /// Version of the dirent.
+    pub version: u32,
+    /// The directory's time as of this dirent.
+    pub mctime: u32,
+    /// Flash offset of the node.
+    pub at: u32,
+    name_start: u32,
+    name_len: u8,
+    /// DT_* type.
+    pub kind: u8,
+    /// An older dirent of this name is on the flash: without this one, that one would show.
+    shadows_older: bool,
+}
+
+/// Names and inodes of a file system.
+#[derive(Clone, Debug)]
+pub struct Index {
+    rules: Rules,
+    geometry: Geometry,
+    blocks: Vec<BlockInfo>,
+    inodes: Vec<InodeRecord>,
+    names: Vec<NameRecord>,
+    arena: Vec<u8>,
+    markers: Vec<MarkerRecord>,
+    max_ino: u32,
+    damage: u32,
+    reachable: Reachable,
+}
+
+/// What the root leads to.
+#[derive(Clone, Debug, Default)]
+struct Reachable {
+    /// Inode numbers, ascending, with the number of names that lead to each.
+    links: Vec<(u32, u32)>,
+}
+
+impl Index {
+    /// Scans `flash` and indexes what a reader with these rules sees.
+    ///
+    /// # Errors
+    /// [`ReadError::Device`], or [`ReadError::Incompatible`] where Linux would refuse to mount.
+    pub fn open<F: Flash>(flash: &F, rules: Rules) -> Result<Self, ReadError<F::Error>> {
+        let mut builder = IndexBuilder::new(*flash.geometry(), rules);
+        let mut refused = None;
+        scan(flash, rules, |_, found| {
+            refused = refused.or(incompatible(&found));
+            builder.add(&found);
+        })?;
+        match refused {
+            Some(node) => Err(ReadError::Incompatible { offset: node.at, nodetype: node.nodetype }),
+            None => Ok(builder.finish()),
+        }
+    }
+
+    /// The rules that the index was made by.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// The flash's geometry.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// What is known of each eraseblock.
+    #[must_use]
+    pub fn blocks(&self) -> &[BlockInfo] {
+        &self.blocks
+    }
+
+    /// Good inode nodes of an inode, ascending by version, and by offset where versions are equal.
+    #[must_use]
+    pub fn nodes(&self, ino: u32) -> &[InodeRecord] {
+        let start = self.inodes.partition_point(|node| node.ino < ino);
+        let len = self.inodes[start..].partition_point(|node| node.ino == ino);
+        &self.inodes[start..start + len]
+    }
+
+    /// The node that has the inode's metadata.
+    #[must_use]
+    pub fn latest(&self, ino: u32) -> Option<&InodeRecord> {
+        self.nodes(ino).iter().rev().find(|node| node.good)
+    }
+
+    /// Names of a directory in byte order, deletions included.
+    #[must_use]
+    pub fn dirents(&self, pino: u32) -> &[NameRecord] {
+        let start = self.names.partition_point(|name| name.pino < pino);
+        let len = self.names[start..].partition_point(|name| name.pino == pino);
+        &self.names[start..start + len]
+    }
+
+    /// Names of a directory that lead to something, in byte order.
+    pub fn names(&self, pino: u32) -> impl Iterator<Item = &NameRecord> {
+        self.dirents(pino).iter().filter(|name| name.ino != 0 && self.exists(name.ino))
+    }
+
+    /// The bytes of a name.
+    #[must_use]
+    pub fn name(&self, record: &NameRecord) -> &[u8] {
+        &self.arena[record.name_start as usize..][..usize::from(record.name_len)]
+    }
+
+    /// The dirent for a name in a directory; a deletion too.
+    #[must_use]
+    pub fn find(&self, pino: u32, name: &[u8]) -> Option<&NameRecord> {
+        let dirents = self.dirents(pino);
+        dirents.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|at| &dirents[at])
+    }
+
+    /// Whether a reader would find the inode: it has a node, or names in it. Linux makes an inode of either.
+    #[must_use]
+    pub fn exists(&self, ino: u32) -> bool {
+        ino == ROOT || !self.nodes(ino).is_empty() || !self.dirents(ino).is_empty()
+    }
+
+    /// Number of names that lead to the inode from the root; 0 if none does. The root has 1.
+    #[must_use]
+    pub fn links(&self, ino: u32) -> u32 {
+        let links = &self.reachable.links;
+        links.binary_search_by_key(&ino, |entry| entry.0).map_or(0, |at| links[at].1)
+    }
+
+    /// Inode numbers that the root leads to, ascending.
+    pub fn reachable(&self) -> impl Iterator<Item = u32> {
+        self.reachable.links.iter().map(|entry| entry.0)
+    }
+
+    /// Highest version of any of the inode's nodes, a directory's dirents included; 0 if there are none.
+    #[must_use]
+    pub fn max_version(&self, ino: u32) -> u32 {
+        let nodes = self.nodes(ino).last().map_or(0, |node| node.version);
+        self.dirents(ino).iter().map(|name| name.version).fold(nodes, u32::max)
+    }
+
+    /// Highest inode number in any node on the flash, visible or not.
+    #[must_use]
+    pub fn max_ino(&self) -> u32 {
+        self.max_ino
+    }
+
+    /// Markers of transactions, ascending by flash offset.
+    #[must_use]
+    pub fn markers(&self) -> &[MarkerRecord] {
+        &self.markers
+    }
+
+    /// Number of damaged places on the flash.
+    #[must_use]
+    pub fn damage(&self) -> u32 {
+        self.damage
+    }
+
+    /// Number of nodes in the index.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.inodes.len() + self.names.len()
+    }
+
+    /// Heap bytes that the index takes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.inodes.capacity() * size_of::<InodeRecord>()
+            + self.names.capacity() * size_of::<NameRecord>()
+            + self.arena.capacity()
+            + self.blocks.capacity() * size_of::<BlockInfo>()
+            + self.reachable.links.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
+/// Collects eraseblocks into an [`Index`].
+#[derive(Debug)]
+pub struct IndexBuilder {
+    index: Index,
+    dirents: Vec<NameRecord>,
+}
+
+impl IndexBuilder {
+    /// An empty index.
+    #[must_use]
+    pub fn new(geometry: Geometry, rules: Rules) -> Self {
+        let index = Index {
+            rules,
+            geometry,
+            blocks: Vec::with_capacity(geometry.blocks() as usize),
+            inodes: Vec::new(),
+            names: Vec::new(),
+            arena: Vec::new(),
+            markers: Vec::new(),
+            max_ino: ROOT,
+            damage: 0,
+            reachable: Reachable::default(),
+        };
+        Self { index, dirents: Vec::new() }
+    }
+
+    /// Adds the next eraseblock, in ascending order.
+    pub fn add(&mut self, found: &BlockScan) {
+        let index = &mut self.index;
+        index.blocks.push(BlockInfo {
+            state: found.state,
+            live: found.xattrs,
+            visible: found.visible_nodes() as u32,
+            written_end: found.written_end,
+            summary_only: found.summary_only(),
+        });
+        index.inodes.extend_from_slice(&found.inodes);
+        index.markers.extend_from_slice(&found.markers);
+        index.max_ino = index.max_ino.max(found.max_ino);
+        index.damage += found.damage_count;
+        let base = index.arena.len() as u32;
+        index.arena.extend_from_slice(&found.names);
+        self.dirents.extend(found.dirents.iter().map(|dirent| NameRecord {
+            pino: dirent.pino,
+            ino: dirent.ino,
+            version: dirent.version,
+            mctime: dirent.mctime,
+            at: dirent.at,
+            name_start: base + dirent.name_start,
+            name_len: dirent.name_len,
+            kind: dirent.kind,
+            shadows_older: false,
+        }));
+    }
+
+    /// The finished index.
+    #[must_use]
+    pub fn finish(self) -> Index {
+        let Self { mut index, dirents } = self;
+        // Stable: where versions are equal the later scanned stays last, and wins.
+        index.inodes.sort_by_key(|node| (node.ino, node.version));
+        index.inodes.shrink_to_fit();
+        index.names = newest_names(&index, dirents);
+        index.reachable = reach(&index);
+        liveness::count(&mut index);
+        index
+    }
+}
+
+fn newest_names(index: &Index, mut dirents: Vec<NameRecord>) -> Vec<NameRecord> {
+    dirents.sort_by(|a, b| {
+        let key = |r: &NameRecord| (r.pino, r.version);
+        a.pino.cmp(&b.pino).then_with(|| index.name(a).cmp(index.name(b))).then_with(|| key(a).cmp(&key(b)))
+    });
+    let mut names: Vec<NameRecord> = Vec::with_capacity(dirents.len());
+    for mut dirent in dirents {
+        match names.last_mut() {
+            Some(last) if last.pino == dirent.pino && index.name(last) == index.name(&dirent) => {
+                dirent.shadows_older = true;
+                *last = dirent;
+            }
+            _ => names.push(dirent),
+        }
+    }
+    names.shrink_to_fit();
+    names
+}
+
+/// Walks from the root, each directory once, and counts the names that lead to each inode.
+fn reach(index: &Index) -> Reachable {
+    let mut found = Vec::from([(ROOT, 1)]);
+    let mut entered = BTreeSet::from([ROOT]);
+    let mut queue = vec![ROOT];
+    while let Some(dir) = queue.pop() {
+        for name in index.names(dir) {
+            found.push((name.ino, 1));
+            if !index.dirents(name.ino).is_empty() && entered.insert(name.ino) {
+                queue.push(name.ino);
+            }
+        }
+    }
+    found.sort_unstable();
+    let mut links: Vec<(u32, u32)> = Vec::new();
+    for (ino, _) in found {
+        match links.last_mut() {
+            Some(last) if last.0 == ino => last.1 += 1,
+            _ => links.push((ino, 1)),
+        }
+    }
+    links.shrink_to_fit();
+    Reachable { links }
+}

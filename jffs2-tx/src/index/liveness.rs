@@ -1,0 +1,42 @@
+//! Which eraseblocks can go: those without a live node.
+//!
+//! A node is live if the tree could change when it goes, alone or with others of its eraseblock, in any order: an
+//! erase that power cuts short leaves any subset of them. So only winners are live. A loser is not: as long as its
+//! winner stands elsewhere nothing else matters, and where winner and loser share an eraseblock that one has a live
+//! node and stays.
+
+use alloc::vec::Vec;
+
+use super::{Index, extents};
+
+pub(super) fn count(index: &mut Index) {
+    let mut live = Vec::new();
+    for ino in index.reachable() {
+        live_inode_nodes(index, ino, &mut live);
+        live_dirents(index, ino, &mut live);
+    }
+    for at in live {
+        let block = index.geometry.block_of(at) as usize;
+        if let Some(info) = index.blocks.get_mut(block) {
+            info.live += 1;
+        }
+    }
+}
+
+fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
+    let nodes = index.nodes(ino);
+    live.extend(index.latest(ino).map(|node| node.at));
+    let (_, found) = extents(nodes);
+    live.extend(found.iter().map(|extent| nodes[extent.node].at));
+}
+
+fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
+    let dirents = index.dirents(dir);
+    let timed = dirents.iter().filter(|name| name.mctime != 0).max_by_key(|name| name.version).map(|name| name.at);
+    for name in dirents {
+        let leads_somewhere = name.ino != 0 && index.exists(name.ino);
+        if leads_somewhere || name.shadows_older || timed == Some(name.at) {
+            live.push(name.at);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Eraseblocks to located nodes, by the rules of stock readers (`FORMAT.md` section 3; Linux fs/jffs2/scan.c).
+//!
+//! An eraseblock is scanned on its own: [`scan_block`] is a function of its bytes. What it finds is compact records;
+//! names are kept, data is not.
+
+use alloc::{vec, vec::Vec};
+
+use crate::error::ReadError;
+use crate::flash::{Ecc, Flash, FlashKind, Geometry};
+use crate::wire::{
+    CommitPoint, Compat, Dirent, Endian, HEAD_SIZE, HEADER_SIZE, Header, Inode, Marker, MarkerKind, Summary, WireError,
+    nodetype, pad4,
+};
+
+/// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
+pub const EMPTY_SCAN_SIZE: usize = 256;
+/// A cleanmarker with 0xFF behind it up to here means that the eraseblock is free; Linux reads no further.
+pub const CLEANMARKER_SCAN_SIZE: usize = 32;
+/// Most places of damage that are listed for one eraseblock; the rest are counted.
+pub const MAX_DAMAGE: usize = 64;
+
+/// Which reader's rules to see the flash by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// Byte order of the image.
+    pub endian: Endian,
+    /// Whether summaries are believed: true for Linux with CONFIG_JFFS2_SUMMARY, false for Linux without, and for
+    /// most boot firmware.
+    pub summaries: bool,
+}
+
+/// What an eraseblock is to the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockState {
+    /// Marked bad.
+    Bad,
+    /// Every byte is 0xFF, and nothing says that it was erased completely: to be erased before use.
+    Blank,
+    /// Free: a cleanmarker and nothing else.
+    Clean,
+    /// The reader sees nothing in it, but something is there.
+    Hidden,
+    /// The reader sees its nodes.
+    Used,
+}
+
+/// What one eraseblock holds. Offsets are from the start of the flash.
+#[derive(Clone, Debug)]
+pub struct BlockScan {
+    /// What it is to the reader.
+    pub state: BlockState,
+    /// The visible nodes are those that a valid summary lists.
+    pub by_summary: bool,
+    /// Its first [`EMPTY_SCAN_SIZE`] bytes are 0xFF.
+    pub head_blank: bool,
+    /// Visible inode nodes, ascending by offset.
+    pub inodes: Vec<InodeRecord>,
+    /// Visible dirents, ascending by offset.
+    pub dirents: Vec<DirentRecord>,
+    /// The dirents' names, one after the other.
+    pub names: Vec<u8>,
+    /// Visible nodes of extended attributes.
+    pub xattrs: u32,
+    /// Markers of transactions, visible or not.
+    pub markers: Vec<MarkerRecord>,
+    /// Visible nodes of unknown types.
+    pub unknown: Vec<UnknownRecord>,
+    /// Places where nodes are damaged, at most [`MAX_DAMAGE`].
+    pub damage: Vec<Damage>,
+    /// All places of damage.
+    pub damage_count: u32,
+    /// End of the last node, visible or not; the eraseblock's start if there is none.
+    pub end: u32,
+    /// End of the last byte that is not 0xFF.
+    pub written_end: u32,
+    /// Highest inode number in any node, visible or not.
+    pub max_ino: u32,
+    /// Uncorrectable pages were read.
+    pub uncorrectable: bool,
+}
+
+/// An inode node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InodeRecord {
+    /// Inode number.
+    pub ino: u32,
+    /// Version.
+    pub version: u32,
+    /// Flash offset of the node.
+    pub at: u32,
+    /// Where its data starts in the file.
+    pub offset: u32,
+    /// Bytes of the file that it covers.
+    pub dsize: u32,
+    /// Bytes stored.
+    pub csize: u32,
+    /// File size as of this node.
+    pub isize: u32,
+    /// `st_mode`.
+    pub mode: u16,
+    /// Compressor number.
+    pub compression: u8,
+    /// The stored data agrees with its CRC. If not, the node counts for nothing but that the inode exists.
+    pub good: bool,
+}
+
+/// A dirent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirentRecord {
+    /// Inode number of the directory.
+    pub pino: u32,
+    /// Version.
+    pub version: u32,
+    /// Inode number that the name leads to, 0 for a deletion.
+    pub ino: u32,
+    /// The directory's time.
+    pub mctime: u32,
+    /// Flash offset of the node.
+    pub at: u32,
+    /// Where the name starts in [`BlockScan::names`].
+    pub name_start: u32,
+    /// Length of the name.
+    pub name_len: u8,
+    /// DT_* type.
+    pub kind: u8,
+}
+
+/// A transaction's marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkerRecord {
+    /// Flash offset of the node.
+    pub at: u32,
+    /// The marker.
+    pub marker: Marker,
+    /// Stands in the head of a commit block: a copy that is the commit itself.
+    pub in_head: bool,
+}
+
+/// A node of a type that this reader does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownRecord {
+    /// Flash offset of the node.
+    pub at: u32,
+    /// Its type.
+    pub nodetype: u16,
+}
+
+/// A place where there should be a node and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Flash offset.
+    pub at: u32,
+    /// Why it is no node.
+    pub reason: WireError,
+}
+
+impl BlockScan {
+    fn empty(state: BlockState, start: u32) -> Self {
+        Self {
+            state,
+            by_summary: false,
+            head_blank: true,
+            inodes: Vec::new(),
+            dirents: Vec::new(),
+            names: Vec::new(),
+            xattrs: 0,
+            markers: Vec::new(),
+            unknown: Vec::new(),
+            damage: Vec::new(),
+            damage_count: 0,
+            end: start,
+            written_end: start,
+            max_ino: 0,
+            uncorrectable: false,
+        }
+    }
+
+    /// Name of one of its dirents.
+    #[must_use]
+    pub fn name(&self, dirent: &DirentRecord) -> &[u8] {
+        let start = dirent.name_start as usize;
+        self.names.get(start..start + usize::from(dirent.name_len)).unwrap_or_default()
+    }
+
+    /// Visible nodes that say something about the tree.
+    #[must_use]
+    pub fn visible_nodes(&self) -> usize {
+        self.inodes.len() + self.dirents.len() + self.xattrs as usize
+    }
+
+    /// A reader without summaries sees nothing here, a reader with them sees nodes.
+    #[must_use]
+    pub fn summary_only(&self) -> bool {
+        self.by_summary && self.head_blank
+    }
+
+    fn note_damage(&mut self, at: u32, reason: WireError) {
+        self.damage_count += 1;
+        if self.damage.len() < MAX_DAMAGE {
+            self.damage.push(Damage { at, reason });
+        }
+    }
+
+    /// Takes back all that is visible; markers and what is known of the space stay.
+    fn hide(&mut self) {
+        self.inodes = Vec::new();
+        self.dirents = Vec::new();
+        self.names = Vec::new();
+        self.unknown = Vec::new();
+        self.xattrs = 0;
+    }
+}
+
+/// Scans the whole flash, eraseblock by eraseblock; `each` gets every index and what it holds.
+///
+/// # Errors
+/// [`ReadError::Device`] if an eraseblock cannot be read at all.
+pub fn scan<F: Flash>(
+    flash: &F,
+    rules: Rules,
+    mut each: impl FnMut(u32, BlockScan),
+) -> Result<(), ReadError<F::Error>> {
+    let mut buf = vec![0; flash.geometry().eraseblock() as usize];
+    for block in 0..flash.geometry().blocks() {
+        each(block, scan_one(flash, rules, block, &mut buf)?);
+    }
+    Ok(())
+}
+
+/// Reads eraseblock `block` into `buf` (an eraseblock long) and scans it.
+///
+/// # Errors
+/// [`ReadError::Device`].
+pub fn scan_one<F: Flash>(
+    flash: &F,
+    rules: Rules,
+    block: u32,
+    buf: &mut [u8],
+) -> Result<BlockScan, ReadError<F::Error>> {
+    let geometry = *flash.geometry();
+    let offset = geometry.offset_of(block);
+    let device = |error| ReadError::Device { offset, error };
+    if flash.is_bad(block).map_err(device)? {
+        return Ok(BlockScan::empty(BlockState::Bad, offset));
+    }
+    let ecc = flash.read(offset, buf).map_err(device)?;
+    let oob_cleanmarker = flash.has_oob_cleanmarker(block).map_err(device)?;
+    let mut found = scan_block(&geometry, rules, block, buf, oob_cleanmarker);
+    found.uncorrectable = ecc == Ecc::Uncorrectable;
+    Ok(found)
+}
+
+/// Scans the bytes of one eraseblock.
+#[must_use]
+pub fn scan_block(geometry: &Geometry, rules: Rules, block: u32, bytes: &[u8], oob_cleanmarker: bool) -> BlockScan {
+    let start = geometry.offset_of(block);
+    let blank = blank_prefix(bytes);
+    if blank == bytes.len() {
+        let state = if oob_cleanmarker { BlockState::Clean } else { BlockState::Blank };
+        return BlockScan::empty(state, start);
+    }
+    let mut found = BlockScan::empty(BlockState::Used, start);
+    found.head_blank = blank >= EMPTY_SCAN_SIZE;
+    found.written_end = start + written_end(bytes) as u32;
+    scan_nodes(rules.endian, start, bytes, blank & !3, &mut found);
+    let summary = if rules.summaries { listed(rules.endian, start, bytes) } else { None };
+    if let Some(listed) = summary {
+        found.by_summary = true;
+        keep_listed(&mut found, &listed);
+    } else if found.head_blank {
+        found.state = BlockState::Hidden;
+        found.hide();
+    } else if is_marked_clean(geometry, rules.endian, bytes) {
+        let rest_blank = found.written_end == start + geometry.cleanmarker_size();
+        found.state = if rest_blank { BlockState::Clean } else { BlockState::Hidden };
+        found.hide();
+    }
+    found
+}
+
+fn blank_prefix(bytes: &[u8]) -> usize {
+    let words = bytes.chunks_exact(8).take_while(|word| **word == [0xff; 8]).count() * 8;
+    words + bytes[words..].iter().take_while(|byte| **byte == 0xff).count()
+}
+
+fn written_end(bytes: &[u8]) -> usize {
+    let words = bytes.rchunks_exact(8).take_while(|word| **word == [0xff; 8]).count() * 8;
+    let rest = bytes.len() - words;
+    rest - bytes[..rest].iter().rev().take_while(|byte| **byte == 0xff).count()
+}
+
+/// Linux's shortcut: a cleanmarker of the right length, then 0xFF as far as it looks.
+fn is_marked_clean(geometry: &Geometry, endian: Endian, bytes: &[u8]) -> bool {
+    let len = geometry.cleanmarker_size();
+    geometry.kind() == FlashKind::Nor
+        && Header::parse(endian, bytes)
+            .is_ok_and(|header| !header.obsolete && header.nodetype == nodetype::CLEANMARKER && header.totlen == len)
+        && bytes[len as usize..].iter().take(CLEANMARKER_SCAN_SIZE.saturating_sub(len as usize)).all(|b| *b == 0xff)
+}
+
+/// Finds every node from `first` on; garbage is stepped over a word at a time.
+fn scan_nodes(endian: Endian, start: u32, bytes: &[u8], first: usize, found: &mut BlockScan) {
+    let mut at = first;
+    let mut in_garbage = false;
+    while at + HEADER_SIZE <= bytes.len() {
+        let rest = &bytes[at..];
+        if rest[..4] == [0xff; 4] {
+            at += blank_prefix(rest) & !3;
+            in_garbage = false;
+            continue;
+        }
+        match Header::parse(endian, rest) {
+            Ok(header) if header.totlen as usize <= rest.len() => {
+                let node = &rest[..header.totlen as usize];
+                if !header.obsolete {
+                    take_node(endian, start, start + at as u32, &header, node, found);
+                }
+                at += (pad4(header.totlen) as usize).max(4);
+                found.end = start + at.min(bytes.len()) as u32;
+                in_garbage = false;
+            }
+            failed => {
+                let reason = failed.err().unwrap_or(WireError::Length);
+                // Zeros are the filler that Linux's write buffer leaves; one run of garbage is one place.
+                if !in_garbage && rest[..2] != [0, 0] {
+                    found.note_damage(start + at as u32, reason);
+                    in_garbage = true;
+                }
+                at += 4;
+            }
+        }
+    }
+}
+
+fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], found: &mut BlockScan) {
+    let outcome = match header.nodetype {
+        nodetype::INODE => Inode::parse(endian, node).map(|inode| take_inode(at, &inode, node, found)),
+        nodetype::DIRENT => Dirent::parse(endian, node).map(|dirent| take_dirent(at, &dirent, found)),
+        nodetype::TX_MARKER => Marker::parse(endian, node).map(|marker| take_marker(start, at, marker, found)),
+        nodetype::XATTR | nodetype::XREF => {
+            found.xattrs += 1;
+            Ok(())
+        }
+        nodetype::CLEANMARKER | nodetype::PADDING | nodetype::SUMMARY => Ok(()),
+        nodetype => {
+            found.unknown.push(UnknownRecord { at, nodetype });
+            Ok(())
+        }
+    };
+    if let Err(reason) = outcome {
+        found.note_damage(at, reason);
+    }
+}
+
+fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
+    let good = inode.data_is_good(node);
+    if !good {
+        found.note_damage(at, WireError::NodeCrc);
+    }
+    found.max_ino = found.max_ino.max(inode.ino);
+    // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
+    let swapped = inode.compression.id() == 1 && inode.dsize == 0;
+    found.inodes.push(InodeRecord {
+        ino: inode.ino,
+        version: inode.version,
+        at,
+        offset: inode.offset,
+        dsize: if swapped { inode.csize } else { inode.dsize },
+        csize: inode.csize,
+        isize: inode.isize,
+        mode: inode.mode as u16,
+        compression: inode.compression.id(),
+        good,
+    });
+}
+
+fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {
+    found.max_ino = found.max_ino.max(dirent.ino).max(dirent.pino);
+    found.dirents.push(DirentRecord {
+        pino: dirent.pino,
+        version: dirent.version,
+        ino: dirent.ino,
+        mctime: dirent.mctime,
+        at,
+        name_start: found.names.len() as u32,
+        name_len: dirent.name.len() as u8,
+        kind: dirent.kind,
+    });
+    found.names.extend_from_slice(dirent.name);
+}
+
+fn take_marker(start: u32, at: u32, marker: Marker, found: &mut BlockScan) {
+    let in_head =
+        marker.kind == MarkerKind::Commit && marker.commit_point == CommitPoint::Head && at - start < HEAD_SIZE as u32;
+    found.markers.push(MarkerRecord { at, marker, in_head });
+}
+
+/// Offsets of the nodes that a valid summary lists, ascending; `None` if there is no valid summary.
+fn listed(endian: Endian, start: u32, bytes: &[u8]) -> Option<Vec<u32>> {
+    let at = Summary::locate(endian, bytes)?;
+    let summary = Summary::parse(endian, &bytes[at..]).ok()?;
+    let mut offsets: Vec<u32> = summary.entries.iter().map(|e| start.saturating_add(e.offset())).collect();
+    offsets.sort_unstable();
+    Some(offsets)
+}
+
+fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
+    let is_listed = |at: u32| listed.binary_search(&at).is_ok();
+    found.inodes.retain(|node| is_listed(node.at));
+    found.dirents.retain(|node| is_listed(node.at));
+    found.unknown.retain(|node| is_listed(node.at));
+}
+
+/// The first node that forbids this reader to go on, if there is one.
+#[must_use]
+pub fn incompatible(found: &BlockScan) -> Option<UnknownRecord> {
+    found.unknown.iter().copied().find(|node| Compat::of(node.nodetype) == Compat::Incompatible)
+}

@@ -1,0 +1,362 @@
+//! The file system as its users see it: look up, list, read, walk.
+
+use alloc::{format, string::String, vec, vec::Vec};
+
+use crate::codec::decode;
+use crate::error::ReadError;
+use crate::flash::Flash;
+use crate::index::{Extent, Index, NameRecord, ROOT, extents};
+use crate::inode_kind::{Device, FileKind, Meta};
+use crate::scan::InodeRecord;
+use crate::wire::{Compression, INODE_SIZE, Inode, MAX_NAME};
+
+/// A file system on a flash, as of one index.
+#[derive(Debug)]
+pub struct Tree<'a, F> {
+    flash: &'a F,
+    index: &'a Index,
+}
+
+impl<F> Clone for Tree<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Tree<'_, F> {}
+
+/// What is known of an inode without its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Inode number.
+    pub ino: u32,
+    /// Type.
+    pub kind: FileKind,
+    /// Permissions, owner, modification time.
+    pub meta: Meta,
+    /// Access time, seconds since 1970.
+    pub atime: u32,
+    /// Change time, seconds since 1970.
+    pub ctime: u32,
+    /// Size of a file or of a symlink's target, bytes; 0 for anything else.
+    pub size: u32,
+    /// Links as Linux counts them: names of a file; 2 for a directory and 1 for each in it, 1 more for the root.
+    pub links: u32,
+    /// Device number of a device.
+    pub device: Option<Device>,
+}
+
+/// A step of a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalkEntry {
+    /// Path from the root, no slash in front; empty for the root itself.
+    pub path: Vec<u8>,
+    /// Inode number.
+    pub ino: u32,
+}
+
+type Result<T, F> = core::result::Result<T, ReadError<<F as Flash>::Error>>;
+
+impl<'a, F: Flash> Tree<'a, F> {
+    /// The file system that `index` was made of. `flash` must hold what it held then.
+    #[must_use]
+    pub fn new(flash: &'a F, index: &'a Index) -> Self {
+        Self { flash, index }
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &'a Index {
+        self.index
+    }
+
+    /// Inode number of a path. Slashes in front, behind and doubled are ignored, `.` too; symlinks are not followed.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`], [`ReadError::NotADirectory`].
+    pub fn lookup(&self, path: &[u8]) -> Result<u32, F> {
+        let shown = || String::from_utf8_lossy(path).into_owned();
+        let mut ino = ROOT;
+        let mut is_dir = true;
+        for name in components(path) {
+            if !is_dir {
+                return Err(ReadError::NotADirectory { path: shown() });
+            }
+            let found = self.index.find(ino, name).filter(|found| found.ino != 0 && self.index.exists(found.ino));
+            let Some(found) = found else { return Err(ReadError::NotFound { path: shown() }) };
+            ino = found.ino;
+            is_dir = found.kind == FileKind::Directory.dirent_type();
+        }
+        Ok(ino)
+    }
+
+    /// Names of a directory in byte order.
+    pub fn read_dir(&self, ino: u32) -> impl Iterator<Item = (&'a [u8], &'a NameRecord)> {
+        let index = self.index;
+        index.names(ino).map(move |record| (index.name(record), record))
+    }
+
+    /// Type, metadata, size and links of an inode.
+    ///
+    /// # Errors
+    /// [`ReadError::NoNode`] if no good node is left, [`ReadError::Damaged`] if the type is unknown or a special
+    /// inode is not as Linux wants it, [`ReadError::Device`].
+    pub fn stat(&self, ino: u32) -> Result<Stat, F> {
+        let Some(latest) = self.index.latest(ino) else { return self.stat_without_node(ino) };
+        let node = self.read_node(latest)?;
+        let damaged = |what| ReadError::Damaged { ino, offset: latest.at, what };
+        let kind = FileKind::from_mode(node.mode).ok_or(damaged("unknown type"))?;
+        let mut stat = Stat {
+            ino,
+            kind,
+            meta: Meta { mode: node.mode & 0o7777, uid: node.uid, gid: node.gid, mtime: node.mtime },
+            atime: node.atime,
+            ctime: node.ctime,
+            size: 0,
+            links: self.links(ino, kind),
+            device: None,
+        };
+        match kind {
+            FileKind::File => stat.size = extents(self.index.nodes(ino)).0,
+            FileKind::Directory => self.apply_dirent_time(latest, &mut stat),
+            FileKind::Symlink => {
+                self.check_special(latest)?;
+                stat.size = if node.isize == 0 { node.dsize } else { node.isize };
+            }
+            FileKind::CharDevice | FileKind::BlockDevice => {
+                self.check_special(latest)?;
+                let data = self.stored(latest)?;
+                stat.device =
+                    Some(Device::decode(self.index.rules().endian, &data).ok_or(damaged("bad device number"))?);
+            }
+            FileKind::Fifo | FileKind::Socket => {}
+        }
+        Ok(stat)
+    }
+
+    /// Linux makes up metadata for a root, or a directory, that has names but no node.
+    fn stat_without_node(&self, ino: u32) -> Result<Stat, F> {
+        if ino != ROOT && self.index.dirents(ino).is_empty() {
+            return Err(ReadError::NoNode { ino });
+        }
+        let links = self.links(ino, FileKind::Directory);
+        let meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+        Ok(Stat { ino, kind: FileKind::Directory, meta, atime: 0, ctime: 0, size: 0, links, device: None })
+    }
+
+    /// Linux: the time in the newest dirent counts if that is newer than the newest inode node.
+    fn apply_dirent_time(&self, latest: &InodeRecord, stat: &mut Stat) {
+        let timed = self.index.dirents(stat.ino).iter().filter(|name| name.mctime != 0);
+        if let Some(newest) = timed.max_by_key(|name| name.version).filter(|name| name.version > latest.version) {
+            stat.meta.mtime = newest.mctime;
+            stat.ctime = newest.mctime;
+        }
+    }
+
+    fn links(&self, ino: u32, kind: FileKind) -> u32 {
+        if kind != FileKind::Directory {
+            return self.index.links(ino);
+        }
+        let is_dir = |name: &&NameRecord| name.kind == FileKind::Directory.dirent_type();
+        2 + u32::from(ino == ROOT) + self.index.names(ino).filter(is_dir).count() as u32
+    }
+
+    /// Linux refuses a symlink or device whose data is not in exactly one node.
+    fn check_special(&self, latest: &InodeRecord) -> Result<(), F> {
+        let nodes = self.index.nodes(latest.ino);
+        let covered = nodes.iter().filter(|node| node.good).all(|node| node.dsize <= latest.dsize && node.offset == 0);
+        if latest.dsize == 0 || !covered {
+            return Err(ReadError::Damaged { ino: latest.ino, offset: latest.at, what: "data is not in one node" });
+        }
+        Ok(())
+    }
+
+    /// Target of a symlink.
+    ///
+    /// # Errors
+    /// [`ReadError::WrongKind`] for anything else; otherwise as [`Tree::stat`].
+    pub fn read_link(&self, ino: u32) -> Result<Vec<u8>, F> {
+        let wrong = ReadError::WrongKind { ino, wanted: "symlink" };
+        if self.stat(ino)?.kind != FileKind::Symlink {
+            return Err(wrong);
+        }
+        let latest = self.index.latest(ino).ok_or(ReadError::NoNode { ino })?;
+        if latest.csize as usize > MAX_NAME {
+            return Err(ReadError::Damaged { ino, offset: latest.at, what: "symlink target over 254 bytes" });
+        }
+        self.stored(latest)
+    }
+
+    /// A regular file, to read from.
+    ///
+    /// # Errors
+    /// [`ReadError::WrongKind`] for anything else; otherwise as [`Tree::stat`].
+    pub fn open(&self, ino: u32) -> Result<File<'a, F>, F> {
+        let stat = self.stat(ino)?;
+        if stat.kind != FileKind::File {
+            return Err(ReadError::WrongKind { ino, wanted: "regular file" });
+        }
+        let nodes = self.index.nodes(ino);
+        let (size, extents) = extents(nodes);
+        Ok(File { tree: *self, nodes, size, extents, cached: None, cache: Vec::new() })
+    }
+
+    /// All of a regular file, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if it is larger; otherwise as [`Tree::open`].
+    pub fn read(&self, ino: u32, limit: u32) -> Result<Vec<u8>, F> {
+        let mut file = self.open(ino)?;
+        if file.size() > limit {
+            let offset = self.index.latest(ino).map_or(0, |node| node.at);
+            return Err(ReadError::Damaged { ino, offset, what: "file is larger than the limit" });
+        }
+        let mut all = vec![0; file.size() as usize];
+        file.read_at(0, &mut all)?;
+        Ok(all)
+    }
+
+    /// Every path below `from`, itself first, directories before what is in them, names in byte order. A directory
+    /// that a second name leads to is listed there, but not entered again: no tree is walked for ever.
+    #[must_use]
+    pub fn walk(&self, from: u32) -> Walk<'a> {
+        let start = WalkEntry { path: Vec::new(), ino: from };
+        Walk { index: self.index, pending: vec![(start, true)], entered: Vec::new() }
+    }
+
+    fn read_node(&self, record: &InodeRecord) -> Result<Inode, F> {
+        Ok(self.read_whole(record)?.0)
+    }
+
+    fn read_whole(&self, record: &InodeRecord) -> Result<(Inode, Vec<u8>), F> {
+        let mut bytes = vec![0; INODE_SIZE + record.csize as usize];
+        self.flash.read(record.at, &mut bytes).map_err(|error| ReadError::Device { offset: record.at, error })?;
+        let node = Inode::parse(self.index.rules().endian, &bytes).map_err(|_| changed(record))?;
+        Ok((node, bytes))
+    }
+
+    /// The data of a node as it is stored.
+    fn stored(&self, record: &InodeRecord) -> Result<Vec<u8>, F> {
+        let (node, mut bytes) = self.read_whole(record)?;
+        // Read again, check again: bits of a worn or torn page can read differently each time.
+        if !node.data_is_good(&bytes) {
+            return Err(changed(record));
+        }
+        bytes.drain(..INODE_SIZE);
+        Ok(bytes)
+    }
+}
+
+fn changed<E>(record: &InodeRecord) -> ReadError<E> {
+    ReadError::Damaged { ino: record.ino, offset: record.at, what: "node reads differently than before" }
+}
+
+/// Names of a path, without empty ones and `.`.
+pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
+}
+
+/// A regular file. Reading in ascending order decodes every node once.
+#[derive(Debug)]
+pub struct File<'a, F> {
+    tree: Tree<'a, F>,
+    nodes: &'a [InodeRecord],
+    size: u32,
+    extents: Vec<Extent>,
+    cached: Option<usize>,
+    cache: Vec<u8>,
+}
+
+impl<F: Flash> File<'_, F> {
+    /// Size, bytes.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The ranges that nodes cover, ascending; a node that is a hole, and what no node covers, read as zeros.
+    pub fn data_ranges(&self) -> impl Iterator<Item = (u32, u32)> {
+        let hole = Compression::Zero.id();
+        self.extents.iter().filter(move |e| self.nodes[e.node].compression != hole).map(|e| (e.start, e.end))
+    }
+
+    /// The ranges and their nodes, ascending.
+    pub fn extents(&self) -> impl Iterator<Item = (Extent, &InodeRecord)> {
+        self.extents.iter().map(|extent| (*extent, &self.nodes[extent.node]))
+    }
+
+    /// Fills `buf` from `offset` on, as far as the file reaches; the number of bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`], [`ReadError::Codec`] or [`ReadError::Device`].
+    pub fn read_at(&mut self, offset: u32, buf: &mut [u8]) -> Result<usize, F> {
+        let len = buf.len().min(self.size.saturating_sub(offset) as usize);
+        let end = offset + len as u32;
+        buf[..len].fill(0);
+        let first = self.extents.partition_point(|extent| extent.end <= offset);
+        for at in first..self.extents.len() {
+            let extent = self.extents[at];
+            if extent.start >= end {
+                break;
+            }
+            let (from, to) = (extent.start.max(offset), extent.end.min(end));
+            self.copy(extent.node, from, &mut buf[(from - offset) as usize..(to - offset) as usize])?;
+        }
+        Ok(len)
+    }
+
+    fn copy(&mut self, at: usize, from: u32, into: &mut [u8]) -> Result<(), F> {
+        let node = self.nodes[at];
+        if node.compression == Compression::Zero.id() {
+            return Ok(());
+        }
+        if self.cached != Some(at) {
+            self.cached = None;
+            self.cache.clear();
+            let stored = self.tree.stored(&node)?;
+            decode(Compression::from_id(node.compression), &stored, node.dsize, &mut self.cache)
+                .map_err(|error| ReadError::Codec { ino: node.ino, offset: node.at, error })?;
+            self.cached = Some(at);
+        }
+        let start = (from - node.offset) as usize;
+        into.copy_from_slice(&self.cache[start..start + into.len()]);
+        Ok(())
+    }
+}
+
+/// Paths below a directory; see [`Tree::walk`].
+#[derive(Debug)]
+pub struct Walk<'a> {
+    index: &'a Index,
+    pending: Vec<(WalkEntry, bool)>,
+    entered: Vec<u32>,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = WalkEntry;
+
+    fn next(&mut self) -> Option<WalkEntry> {
+        let (entry, is_dir) = self.pending.pop()?;
+        if is_dir && let Err(slot) = self.entered.binary_search(&entry.ino) {
+            self.entered.insert(slot, entry.ino);
+            let below = self.index.names(entry.ino).map(|name| {
+                let mut path = entry.path.clone();
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(self.index.name(name));
+                (WalkEntry { path, ino: name.ino }, name.kind == FileKind::Directory.dirent_type())
+            });
+            let at = self.pending.len();
+            self.pending.extend(below);
+            self.pending[at..].reverse();
+        }
+        Some(entry)
+    }
+}
+
+/// A path for a message: printable, unambiguous.
+#[must_use]
+pub fn show_path(path: &[u8]) -> String {
+    if path.is_empty() { String::from("/") } else { format!("{}", path.escape_ascii()) }
+}
