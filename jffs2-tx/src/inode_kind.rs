@@ -53,6 +53,12 @@ impl FileKind {
         }
     }
 
+    /// From the DT_* number in a dirent.
+    #[must_use]
+    pub fn from_dirent_type(kind: u8) -> Option<Self> {
+        Self::from_mode(u32::from(kind) << 12)
+    }
+
     /// The DT_* number that a dirent holds.
     #[must_use]
     pub fn dirent_type(self) -> u8 {

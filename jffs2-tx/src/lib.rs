@@ -12,8 +12,12 @@ pub mod error;
 pub mod flash;
 pub mod index;
 pub mod inode_kind;
+#[cfg(feature = "write")]
+pub mod log;
 pub mod scan;
 #[cfg(feature = "std")]
 pub mod source;
 pub mod tree;
+#[cfg(feature = "write")]
+pub mod tx;
 pub mod wire;

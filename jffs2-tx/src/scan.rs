@@ -271,7 +271,7 @@ pub fn scan_block(geometry: &Geometry, rules: Rules, block: u32, bytes: &[u8], o
         found.state = BlockState::Hidden;
         found.hide();
     } else if is_marked_clean(geometry, rules.endian, bytes) {
-        let rest_blank = found.written_end == start + geometry.cleanmarker_size();
+        let rest_blank = found.written_end <= start + geometry.cleanmarker_size();
         found.state = if rest_blank { BlockState::Clean } else { BlockState::Hidden };
         found.hide();
     }
@@ -295,7 +295,7 @@ fn is_marked_clean(geometry: &Geometry, endian: Endian, bytes: &[u8]) -> bool {
     geometry.kind() == FlashKind::Nor
         && Header::parse(endian, bytes)
             .is_ok_and(|header| !header.obsolete && header.nodetype == nodetype::CLEANMARKER && header.totlen == len)
-        && bytes[len as usize..].iter().take(CLEANMARKER_SCAN_SIZE.saturating_sub(len as usize)).all(|b| *b == 0xff)
+        && bytes[len as usize..CLEANMARKER_SCAN_SIZE.max(len as usize + 4)].iter().all(|byte| *byte == 0xff)
 }
 
 /// Finds every node from `first` on; garbage is stepped over a word at a time.
@@ -390,8 +390,9 @@ fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {
 }
 
 fn take_marker(start: u32, at: u32, marker: Marker, found: &mut BlockScan) {
-    let in_head =
-        marker.kind == MarkerKind::Commit && marker.commit_point == CommitPoint::Head && at - start < HEAD_SIZE as u32;
+    let in_head = marker.kind == MarkerKind::Commit
+        && marker.commit_point == Some(CommitPoint::Head)
+        && at - start < HEAD_SIZE as u32;
     found.markers.push(MarkerRecord { at, marker, in_head });
 }
 

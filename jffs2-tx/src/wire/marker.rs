@@ -67,8 +67,8 @@ impl core::fmt::Display for CommitPoint {
 pub struct Marker {
     /// Begin or commit.
     pub kind: MarkerKind,
-    /// What makes the transaction visible.
-    pub commit_point: CommitPoint,
+    /// What makes the transaction visible; `None` in a begin marker, where it is not decided yet.
+    pub commit_point: Option<CommitPoint>,
     /// One more than any sequence number on the flash when the transaction began.
     pub sequence: u64,
     /// Random.
@@ -103,7 +103,7 @@ impl Marker {
             2 => MarkerKind::Commit,
             _ => return Err(WireError::Value),
         };
-        if bytes[12] != VERSION {
+        if bytes[12] != VERSION || (kind == MarkerKind::Commit) != CommitPoint::from_id(bytes[14]).is_some() {
             return Err(WireError::Value);
         }
         let mut txid = [0; 16];
@@ -112,7 +112,7 @@ impl Marker {
         digest.copy_from_slice(&bytes[64..96]);
         Ok(Self {
             kind,
-            commit_point: CommitPoint::from_id(bytes[14]).ok_or(WireError::Value)?,
+            commit_point: CommitPoint::from_id(bytes[14]),
             sequence: endian.u64(bytes, 16),
             txid,
             commit_block: endian.u32(bytes, 40),
@@ -139,7 +139,7 @@ impl Marker {
             MarkerKind::Begin => 1,
             MarkerKind::Commit => 2,
         };
-        out.extend_from_slice(&[VERSION, kind, self.commit_point.id(), self.label.len() as u8]);
+        out.extend_from_slice(&[VERSION, kind, self.commit_point.map_or(0, CommitPoint::id), self.label.len() as u8]);
         endian.put_u64(out, self.sequence);
         out.extend_from_slice(&self.txid);
         endian.put_u32(out, self.commit_block);

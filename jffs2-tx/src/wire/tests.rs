@@ -105,7 +105,7 @@ fn summary_round_trip() {
 fn marker_round_trip_and_head() {
     let marker = Marker {
         kind: MarkerKind::Commit,
-        commit_point: CommitPoint::Head,
+        commit_point: Some(CommitPoint::Head),
         sequence: 77,
         txid: [3; 16],
         commit_block: 12,

@@ -1,0 +1,144 @@
+//! Which eraseblocks a transaction may take, and how one becomes free.
+
+use alloc::{collections::VecDeque, vec, vec::Vec};
+
+use super::{WriteError, program, sync};
+use crate::flash::{Flash, FlashKind, FlashMut, Geometry};
+use crate::index::Index;
+use crate::scan::BlockState;
+use crate::wire::{Cleanmarker, Endian};
+
+/// Eraseblocks in which no reader sees a node that matters, ascending.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    blocks: VecDeque<(u32, BlockState)>,
+    reserve: u32,
+}
+
+impl Pool {
+    /// The blocks that `index`, and every index in `others`, can do without; `reserve` of them are never handed out.
+    #[must_use]
+    pub fn new(index: &Index, others: &[&Index], reserve: u32) -> Self {
+        let blocks = (0..index.geometry().blocks())
+            .filter(|block| reusable(index, *block) && others.iter().all(|other| reusable(other, *block)))
+            .map(|block| (block, index.blocks()[block as usize].state))
+            .collect();
+        Self { blocks, reserve }
+    }
+
+    /// Eraseblocks in the pool, the reserve included.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.blocks.len() as u32
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Eraseblocks that stay free for the kernel.
+    #[must_use]
+    pub fn reserve(&self) -> u32 {
+        self.reserve
+    }
+
+    /// Takes the lowest block, if one is left above the reserve.
+    pub fn take_lowest(&mut self) -> Option<(u32, BlockState)> {
+        if self.len() > self.reserve { self.blocks.pop_front() } else { None }
+    }
+
+    /// Takes the highest block, if one is left above the reserve.
+    pub fn take_highest(&mut self) -> Option<(u32, BlockState)> {
+        if self.len() > self.reserve { self.blocks.pop_back() } else { None }
+    }
+}
+
+/// Whether the tree does not need the eraseblock: it is empty, hidden, or holds no live node.
+#[must_use]
+pub fn reusable(index: &Index, block: u32) -> bool {
+    index.blocks().get(block as usize).is_some_and(|info| match info.state {
+        BlockState::Bad => false,
+        BlockState::Blank | BlockState::Clean | BlockState::Hidden => true,
+        BlockState::Used => info.live == 0,
+    })
+}
+
+/// Fails unless every byte of the eraseblock is 0xFF and its OOB area holds no cleanmarker.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn blank_check<F: Flash>(flash: &F, block: u32) -> Result<(), WriteError<F::Error>> {
+    let geometry = *flash.geometry();
+    let offset = geometry.offset_of(block);
+    let device = |error| WriteError::Device { operation: "read back", offset, error };
+    let mut bytes = vec![0; geometry.eraseblock() as usize];
+    flash.read(offset, &mut bytes).map_err(device)?;
+    if let Some(at) = bytes.iter().position(|byte| *byte != 0xff) {
+        return Err(WriteError::ReadBack { operation: "erase", offset: offset + at as u32 });
+    }
+    if flash.has_oob_cleanmarker(block).map_err(device)? {
+        return Err(WriteError::ReadBack { operation: "erase of the OOB area", offset });
+    }
+    Ok(())
+}
+
+/// Erases the eraseblock and checks that it is blank. On return it is durably so.
+///
+/// # Errors
+/// [`WriteError`].
+pub(crate) fn erase<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
+    let offset = flash.geometry().offset_of(block);
+    flash.erase(block).map_err(|error| WriteError::Device { operation: "erase", offset, error })?;
+    sync(flash, offset)?;
+    blank_check(flash, block)
+}
+
+/// Erases the eraseblock and marks it clean, as Linux does after an erase.
+///
+/// What stands in it must be of no use to any reader. If nothing of it may *become* visible on the way (`hidden`), it
+/// is destroyed first where the flash can do that: an erase that the power cuts short may leave zeros in the blank
+/// head that hides the rest, and old nodes behind it.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn free_block<F: FlashMut>(
+    flash: &mut F,
+    endian: Endian,
+    block: u32,
+    hidden: bool,
+) -> Result<(), WriteError<F::Error>> {
+    let geometry = *flash.geometry();
+    if hidden && geometry.can_overwrite() {
+        destroy_hidden(flash, &geometry, block)?;
+    }
+    erase(flash, block)?;
+    let offset = geometry.offset_of(block);
+    match geometry.kind() {
+        FlashKind::Nor => {
+            let mut marker = Vec::new();
+            Cleanmarker::emit(endian, &mut marker, geometry.cleanmarker_size());
+            program(flash, offset, &marker)?;
+        }
+        FlashKind::Nand => flash.write_oob_cleanmarker(block).map_err(|error| WriteError::Device {
+            operation: "cleanmarker",
+            offset,
+            error,
+        })?,
+    }
+    sync(flash, offset)
+}
+
+/// Clears every bit of what is written behind the blank head.
+fn destroy_hidden<F: FlashMut>(flash: &mut F, geometry: &Geometry, block: u32) -> Result<(), WriteError<F::Error>> {
+    let start = geometry.offset_of(block);
+    let mut bytes = vec![0; geometry.eraseblock() as usize];
+    flash.read(start, &mut bytes).map_err(|error| WriteError::Device { operation: "read", offset: start, error })?;
+    let unit = geometry.write_size() as usize;
+    let Some(first) = bytes.iter().position(|byte| *byte != 0xff) else { return Ok(()) };
+    let end = bytes.iter().rposition(|byte| *byte != 0xff).map_or(first, |last| last + 1);
+    let (first, end) = (first / unit * unit, end.next_multiple_of(unit));
+    program(flash, start + first as u32, &vec![0; end - first])?;
+    sync(flash, start)
+}

@@ -1,0 +1,311 @@
+//! Writes a transaction's payload: nodes, one after the other, into eraseblocks taken from the pool.
+
+use alloc::{vec, vec::Vec};
+
+use super::blocks::{Pool, erase};
+use super::{WriteError, program, sync};
+use crate::flash::{FlashKind, FlashMut, Geometry};
+use crate::scan::{BlockState, CLEANMARKER_SCAN_SIZE};
+use crate::wire::{Endian, emit_padding};
+
+/// Bytes that are gathered on NOR before they are programmed.
+const NOR_CHUNK: usize = 4096;
+
+/// Where a node stands: by payload block, so that it stays true when a failed eraseblock is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// Which payload block, from 0.
+    pub ordinal: u32,
+    /// Offset in it, bytes.
+    pub offset: u32,
+}
+
+/// A payload block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenBlock {
+    /// Index of the eraseblock; `None` where the flash was full and the block is only counted.
+    pub block: Option<u32>,
+    /// End of its last node, padding included, bytes from its start.
+    pub used: u32,
+    /// Number of nodes, padding left out.
+    pub nodes: u32,
+}
+
+/// Appends nodes to eraseblocks of a pool. Each block starts with a node that `first_node` makes.
+///
+/// When the pool runs dry the writer goes on without writing: [`PayloadWriter::missing`] then tells how many blocks
+/// more it would have taken.
+#[derive(Debug)]
+pub struct PayloadWriter {
+    geometry: Geometry,
+    endian: Endian,
+    blocks: Vec<WrittenBlock>,
+    failed: Vec<u32>,
+    erased: u32,
+    programmed: u64,
+    /// Bytes of the open block from `flushed` on that are not programmed yet.
+    buffer: Vec<u8>,
+    flushed: u32,
+    kept_cleanmarker: bool,
+}
+
+impl PayloadWriter {
+    /// A writer that has taken no block yet.
+    #[must_use]
+    pub fn new(geometry: Geometry, endian: Endian) -> Self {
+        Self {
+            geometry,
+            endian,
+            blocks: Vec::new(),
+            failed: Vec::new(),
+            erased: 0,
+            programmed: 0,
+            buffer: Vec::new(),
+            flushed: 0,
+            kept_cleanmarker: false,
+        }
+    }
+
+    /// Blocks so far.
+    #[must_use]
+    pub fn blocks(&self) -> &[WrittenBlock] {
+        &self.blocks
+    }
+
+    /// Eraseblocks that failed and were given up.
+    #[must_use]
+    pub fn failed(&self) -> &[u32] {
+        &self.failed
+    }
+
+    /// Eraseblocks erased.
+    #[must_use]
+    pub fn erased(&self) -> u32 {
+        self.erased
+    }
+
+    /// Bytes programmed.
+    #[must_use]
+    pub fn programmed(&self) -> u64 {
+        self.programmed
+    }
+
+    /// Blocks that were only counted.
+    #[must_use]
+    pub fn missing(&self) -> u32 {
+        self.blocks.iter().filter(|block| block.block.is_none()).count() as u32
+    }
+
+    /// Bytes that a node can take in the open block before a new one is begun; 0 if none is open.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        match self.blocks.last() {
+            Some(_) => (self.geometry.eraseblock() - self.position()) as usize,
+            None => 0,
+        }
+    }
+
+    fn position(&self) -> u32 {
+        self.flushed + self.buffer.len() as u32
+    }
+
+    /// Begins a new block; `first_node` makes its first node from its number.
+    ///
+    /// # Errors
+    /// [`WriteError`]: if spare blocks run out while failed ones are replaced.
+    pub fn open_block<F: FlashMut>(
+        &mut self,
+        flash: &mut F,
+        pool: &mut Pool,
+        first_node: impl FnOnce(u32, &mut Vec<u8>),
+    ) -> Result<(), WriteError<F::Error>> {
+        self.close_block(flash, pool)?;
+        let block = self.prepare(flash, pool)?;
+        self.blocks.push(WrittenBlock { block, used: 0, nodes: 0 });
+        self.flushed = self.geometry.cleanmarker_size();
+        let mut node = Vec::new();
+        first_node(self.blocks.len() as u32 - 1, &mut node);
+        self.append(flash, pool, &node)?;
+        Ok(())
+    }
+
+    /// Appends a node that fits the [`PayloadWriter::room`]. It is durable after [`PayloadWriter::close_block`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn append<F: FlashMut>(
+        &mut self,
+        flash: &mut F,
+        pool: &mut Pool,
+        node: &[u8],
+    ) -> Result<NodeAddress, WriteError<F::Error>> {
+        debug_assert!(node.len() <= self.room() && node.len().is_multiple_of(4));
+        let address = NodeAddress { ordinal: self.blocks.len() as u32 - 1, offset: self.position() };
+        self.buffer.extend_from_slice(node);
+        if let Some(open) = self.blocks.last_mut() {
+            open.nodes += 1;
+        }
+        let unit = match self.geometry.kind() {
+            FlashKind::Nand => self.geometry.write_size() as usize,
+            FlashKind::Nor => NOR_CHUNK,
+        };
+        let whole = self.buffer.len() / unit * unit;
+        self.flush(flash, pool, whole)?;
+        Ok(address)
+    }
+
+    /// Programs what is left of the open block, padded to the write size, and makes it durable.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn close_block<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Result<(), WriteError<F::Error>> {
+        if self.blocks.is_empty() {
+            return Ok(());
+        }
+        let unit = self.geometry.write_size();
+        let pad = self.position().next_multiple_of(unit) - self.position();
+        emit_padding(self.endian, &mut self.buffer, pad);
+        self.flush(flash, pool, self.buffer.len())?;
+        let used = self.flushed;
+        if let Some(open) = self.blocks.last_mut() {
+            open.used = used;
+            let offset = self.geometry.offset_of(open.block.unwrap_or(0));
+            sync(flash, offset)?;
+        }
+        Ok(())
+    }
+
+    /// Reads from a payload block, programmed or not.
+    ///
+    /// # Errors
+    /// [`WriteError::Device`].
+    pub fn read<F: FlashMut>(
+        &self,
+        flash: &F,
+        address: NodeAddress,
+        buf: &mut [u8],
+    ) -> Result<(), WriteError<F::Error>> {
+        let is_open = address.ordinal as usize + 1 == self.blocks.len();
+        let flushed = if is_open { self.flushed } else { u32::MAX };
+        let on_flash = (flushed.saturating_sub(address.offset) as usize).min(buf.len());
+        if let Some(block) = self.blocks[address.ordinal as usize].block {
+            let offset = self.geometry.offset_of(block) + address.offset;
+            flash.read(offset, &mut buf[..on_flash]).map_err(|error| WriteError::Device {
+                operation: "read",
+                offset,
+                error,
+            })?;
+        }
+        let from = (address.offset + on_flash as u32).saturating_sub(self.flushed) as usize;
+        let rest = &mut buf[on_flash..];
+        if !rest.is_empty() {
+            rest.copy_from_slice(&self.buffer[from..from + rest.len()]);
+        }
+        Ok(())
+    }
+
+    /// Takes a block and makes it ready; `None` if the pool has none.
+    fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Result<Option<u32>, WriteError<F::Error>> {
+        while let Some((block, state)) = pool.take_lowest() {
+            // A cleanmarker says that the erase was complete. Where bytes can be programmed one by one the block is
+            // used as it is; a NAND block could pass for free if its first page were torn, so its marker must go.
+            self.kept_cleanmarker = state == BlockState::Clean && self.geometry.can_overwrite();
+            if self.kept_cleanmarker {
+                return Ok(Some(block));
+            }
+            self.erased += 1;
+            match erase(flash, block) {
+                Ok(()) => return Ok(Some(block)),
+                Err(_) => self.give_up(flash, block),
+            }
+        }
+        Ok(None)
+    }
+
+    fn give_up<F: FlashMut>(&mut self, flash: &mut F, block: u32) {
+        self.failed.push(block);
+        // If even marking it fails, the block is still out of the pool, and nothing in it is visible.
+        let _ = flash.mark_bad(block);
+    }
+
+    /// Programs the first `len` bytes of the buffer.
+    fn flush<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool, len: usize) -> Result<(), WriteError<F::Error>> {
+        if len == 0 {
+            return Ok(());
+        }
+        let Some(block) = self.blocks.last().and_then(|open| open.block) else {
+            self.buffer.drain(..len);
+            self.flushed += len as u32;
+            return Ok(());
+        };
+        if self.program_buffer(flash, block, len).is_err() {
+            self.replace_open_block(flash, pool, block, len)?;
+        }
+        self.buffer.drain(..len);
+        self.flushed += len as u32;
+        self.programmed += len as u64;
+        Ok(())
+    }
+
+    fn program_buffer<F: FlashMut>(
+        &mut self,
+        flash: &mut F,
+        block: u32,
+        len: usize,
+    ) -> Result<(), WriteError<F::Error>> {
+        let start = self.geometry.offset_of(block) + self.flushed;
+        // Linux takes a cleanmarker with blank bytes up to CLEANMARKER_SCAN_SIZE behind it for a free block, whatever
+        // follows. So those bytes are programmed on their own before anything that follows.
+        let first = CLEANMARKER_SCAN_SIZE - self.geometry.cleanmarker_size() as usize;
+        let is_first = self.flushed == self.geometry.cleanmarker_size();
+        let split = if self.kept_cleanmarker && is_first { first.min(len) } else { 0 };
+        if split > 0 {
+            program(flash, start, &self.buffer[..split])?;
+            sync(flash, start)?;
+        }
+        program(flash, start + split as u32, &self.buffer[split..len])
+    }
+
+    /// The open block failed: another one gets what it held, and what was to be added.
+    fn replace_open_block<F: FlashMut>(
+        &mut self,
+        flash: &mut F,
+        pool: &mut Pool,
+        failed: u32,
+        len: usize,
+    ) -> Result<(), WriteError<F::Error>> {
+        let start = self.geometry.cleanmarker_size();
+        let mut held = vec![0; (self.flushed - start) as usize];
+        let offset = self.geometry.offset_of(failed);
+        flash.read(offset + start, &mut held).map_err(|error| WriteError::Device {
+            operation: "read",
+            offset,
+            error,
+        })?;
+        self.give_up(flash, failed);
+        loop {
+            let Some(block) = self.prepare(flash, pool)? else { return Err(WriteError::NoReplacement { offset }) };
+            let to = self.geometry.offset_of(block) + start;
+            // A fresh block whose cleanmarker stays would need its first bytes programmed apart: erase it instead.
+            if self.kept_cleanmarker {
+                self.kept_cleanmarker = false;
+                self.erased += 1;
+                if erase(flash, block).is_err() {
+                    self.give_up(flash, block);
+                    continue;
+                }
+            }
+            let copied = if held.is_empty() { Ok(()) } else { program(flash, to, &held) };
+            match copied.and_then(|()| self.program_buffer(flash, block, len)) {
+                Ok(()) => {
+                    self.programmed += held.len() as u64;
+                    if let Some(open) = self.blocks.last_mut() {
+                        open.block = Some(block);
+                    }
+                    return Ok(());
+                }
+                Err(_) => self.give_up(flash, block),
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Recovery: never needed for the tree to be right, only to get space back early and to make a weakly programmed
+//! commit last.
+//!
+//! [`plan_recovery`] is a function of what the flash holds; [`recover`] carries its actions out. A power cut in
+//! between is just another state to recover from: every action leaves the tree as it is.
+
+use alloc::{vec, vec::Vec};
+
+use super::commit_block::{BlockProgram, body_start};
+use super::{Result, other_readers};
+use crate::error::ReadError;
+use crate::flash::{Flash, FlashMut};
+use crate::index::Index;
+use crate::log::{free_block, program, reusable, sync};
+use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
+use crate::wire::{CommitPoint, DIRENT_SIZE, Dirent, Endian, HEAD_SIZE, MarkerKind};
+
+/// One step of a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecoverAction {
+    /// Complete the copies of the commit marker in the head of a committed block.
+    SealHead {
+        /// Index of the eraseblock.
+        block: u32,
+        /// What the head is to be.
+        head: Vec<u8>,
+    },
+    /// Write the dirent of a *dirent* commit a second time, one version higher.
+    SealDirent {
+        /// Index of the eraseblock.
+        block: u32,
+        /// Where, from the start of the eraseblock.
+        at: u32,
+        /// The node.
+        node: Vec<u8>,
+    },
+    /// Erase an eraseblock in which readers see nothing.
+    EraseHidden {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+    /// Erase an eraseblock that holds only nodes that nothing needs.
+    EraseDead {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+}
+
+/// What a recovery did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoverReport {
+    /// Commits that were sealed.
+    pub sealed: u32,
+    /// Eraseblocks erased that an interrupted transaction had left hidden.
+    pub erased_hidden: u32,
+    /// Eraseblocks erased that held only nodes that nothing needs.
+    pub erased_dead: u32,
+}
+
+/// What there is to do.
+///
+/// # Errors
+/// [`TxError::Read`](super::TxError::Read).
+pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAction>, F> {
+    let others = other_readers(flash, index)?;
+    let mut seals = Vec::new();
+    let mut erases = Vec::new();
+    for (block, info) in index.blocks().iter().enumerate() {
+        let block = block as u32;
+        let dead = others.iter().all(|other| reusable(other, block)) && reusable(index, block);
+        match info.state {
+            BlockState::Hidden if dead => erases.push(RecoverAction::EraseHidden { block }),
+            BlockState::Used if dead => erases.push(RecoverAction::EraseDead { block }),
+            _ => {}
+        }
+    }
+    for seen in index.markers().iter().filter(|seen| seen.marker.kind == MarkerKind::Commit && !seen.in_head) {
+        let block = index.geometry().block_of(seen.at);
+        if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block {
+            seals.extend(seal(flash, index.rules().endian, block, seen)?);
+        }
+    }
+    seals.extend(erases);
+    Ok(seals)
+}
+
+fn seal<F: Flash>(
+    flash: &F,
+    endian: Endian,
+    block: u32,
+    commit: &MarkerRecord,
+) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
+    match commit.marker.commit_point {
+        Some(CommitPoint::Head) => seal_head(flash, endian, block, commit),
+        Some(CommitPoint::Dirent) => seal_dirent(flash, endian, block, commit),
+        Some(CommitPoint::Summary) | None => Ok(None),
+    }
+}
+
+fn seal_head<F: Flash>(
+    flash: &F,
+    endian: Endian,
+    block: u32,
+    commit: &MarkerRecord,
+) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
+    let head = commit.marker.head(endian);
+    let offset = flash.geometry().offset_of(block);
+    let mut is = [0; HEAD_SIZE];
+    flash.read(offset, &mut is).map_err(|error| ReadError::Device { offset, error })?;
+    // Only bits that the head clears can be completed; anything else there is not ours to touch.
+    let completes = is.iter().zip(&head).all(|(is, wanted)| is & wanted == *wanted);
+    let needed = is != head && completes && flash.geometry().can_overwrite();
+    Ok(needed.then(|| RecoverAction::SealHead { block, head: head.to_vec() }))
+}
+
+/// A *dirent* commit is sealed if its dirent stands there twice. Once anything follows, the kernel has taken over.
+fn seal_dirent<F: Flash>(
+    flash: &F,
+    endian: Endian,
+    block: u32,
+    commit: &MarkerRecord,
+) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
+    let geometry = *flash.geometry();
+    let start = geometry.offset_of(block);
+    let mut bytes = vec![0; geometry.eraseblock() as usize];
+    let found = scan_one(flash, Rules { endian, summaries: true }, block, &mut bytes)?;
+    let after: Vec<_> = found.dirents.iter().filter(|dirent| dirent.at > commit.at).collect();
+    let [only] = after[..] else { return Ok(None) };
+    let end = (found.written_end.max(found.end) - start).next_multiple_of(geometry.write_size());
+    let room = DIRENT_SIZE + usize::from(only.name_len) + geometry.write_size() as usize;
+    if !found.inodes.is_empty() || end as usize + room > bytes.len() || commit.at - start != body_start(&geometry, None)
+    {
+        return Ok(None);
+    }
+    let Ok(dirent) = Dirent::parse(endian, &bytes[(only.at - start) as usize..]) else { return Ok(None) };
+    let Some(version) = dirent.version.checked_add(1) else { return Ok(None) };
+    let mut node = Vec::new();
+    Dirent { version, ..dirent }.emit(endian, &mut node);
+    Ok(Some(RecoverAction::SealDirent { block, at: end, node }))
+}
+
+/// Erases leftovers and seals the last commit, on a flash that nothing has mounted. Whatever moment the power fails,
+/// the tree stays what it is. Doing it again does nothing.
+///
+/// # Errors
+/// [`TxError::Read`](super::TxError::Read), [`TxError::Write`](super::TxError::Write).
+pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverReport, F> {
+    let index = Index::open(&*flash, Rules { endian, summaries: true })?;
+    let mut report = RecoverReport::default();
+    for action in plan_recovery(&*flash, &index)? {
+        carry_out(flash, endian, action, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// The part of a recovery that a transaction begins with: eraseblocks that nothing needs are left for it to take.
+pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index) -> Result<RecoverReport, F> {
+    let mut report = RecoverReport::default();
+    let actions = plan_recovery(&*flash, index)?;
+    for action in actions.into_iter().filter(|action| !matches!(action, RecoverAction::EraseDead { .. })) {
+        carry_out(flash, index.rules().endian, action, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn carry_out<F: FlashMut>(
+    flash: &mut F,
+    endian: Endian,
+    action: RecoverAction,
+    report: &mut RecoverReport,
+) -> Result<(), F> {
+    let geometry = *flash.geometry();
+    match action {
+        RecoverAction::SealHead { block, head } => {
+            let start = geometry.offset_of(block);
+            program(flash, start, &head)?;
+            sync(flash, start)?;
+            report.sealed += 1;
+        }
+        RecoverAction::SealDirent { block, at, node } => {
+            let start = geometry.offset_of(block);
+            BlockProgram { flash, geometry, start, at, endian, bytes: 0 }.put(&[&node])?;
+            report.sealed += 1;
+        }
+        RecoverAction::EraseHidden { block } => {
+            free_block(flash, endian, block, true)?;
+            report.erased_hidden += 1;
+        }
+        RecoverAction::EraseDead { block } => {
+            free_block(flash, endian, block, false)?;
+            report.erased_dead += 1;
+        }
+    }
+    Ok(())
+}
