@@ -9,7 +9,7 @@
 //! 2. **Program** only turns ones into zeros. A cut during a program leaves any subset of the bits that it was to clear
 //!    cleared, within the write units that it covered; nothing else changes (but see 4).
 //! 3. What was programmed or erased before a [`FlashMut::sync`] that returned is there after a cut. Without a sync
-//!    between them, two operations may reach the flash in either order.
+//!    between them, operations on *different* eraseblocks may reach the flash in any order; those on one keep theirs.
 //! 4. On MLC NAND a cut may also destroy earlier pages *of the same eraseblock*.
 //! 5. A device may fail to program or erase, and say so or not. The library reads back what it wrote.
 //! 6. Reads return what is there, ECC failures included: the bytes are given raw, with [`Ecc::Uncorrectable`], as

@@ -122,7 +122,7 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
         let reserve = options.reserve.unwrap_or_else(|| flash.geometry().kernel_reserve());
         let mut pool = Pool::new(&index, &others.iter().collect::<Vec<_>>(), reserve);
         let free_at_begin = pool.len();
-        let commit_block = pool.take_highest().map(|taken| taken.0);
+        let commit_block = pool.take_highest();
         let sequence = index.markers().iter().map(|seen| seen.marker.sequence).max().unwrap_or(0).saturating_add(1);
         let writer = PayloadWriter::new(*flash.geometry(), endian);
         let overlay = Overlay::new(&index);

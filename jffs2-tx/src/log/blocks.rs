@@ -11,7 +11,7 @@ use crate::wire::{Cleanmarker, Endian};
 /// Eraseblocks in which no reader sees a node that matters, ascending.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    blocks: VecDeque<(u32, BlockState)>,
+    blocks: VecDeque<u32>,
     reserve: u32,
 }
 
@@ -21,7 +21,6 @@ impl Pool {
     pub fn new(index: &Index, others: &[&Index], reserve: u32) -> Self {
         let blocks = (0..index.geometry().blocks())
             .filter(|block| reusable(index, *block) && others.iter().all(|other| reusable(other, *block)))
-            .map(|block| (block, index.blocks()[block as usize].state))
             .collect();
         Self { blocks, reserve }
     }
@@ -45,12 +44,12 @@ impl Pool {
     }
 
     /// Takes the lowest block, if one is left above the reserve.
-    pub fn take_lowest(&mut self) -> Option<(u32, BlockState)> {
+    pub fn take_lowest(&mut self) -> Option<u32> {
         if self.len() > self.reserve { self.blocks.pop_front() } else { None }
     }
 
     /// Takes the highest block, if one is left above the reserve.
-    pub fn take_highest(&mut self) -> Option<(u32, BlockState)> {
+    pub fn take_highest(&mut self) -> Option<u32> {
         if self.len() > self.reserve { self.blocks.pop_back() } else { None }
     }
 }

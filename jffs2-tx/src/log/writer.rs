@@ -5,7 +5,6 @@ use alloc::{vec, vec::Vec};
 use super::blocks::{Pool, erase};
 use super::{WriteError, program, sync};
 use crate::flash::{FlashKind, FlashMut, Geometry};
-use crate::scan::{BlockState, CLEANMARKER_SCAN_SIZE};
 use crate::wire::{Endian, emit_padding};
 
 /// Bytes that are gathered on NOR before they are programmed.
@@ -46,7 +45,6 @@ pub struct PayloadWriter {
     /// Bytes of the open block from `flushed` on that are not programmed yet.
     buffer: Vec<u8>,
     flushed: u32,
-    kept_cleanmarker: bool,
 }
 
 impl PayloadWriter {
@@ -62,7 +60,6 @@ impl PayloadWriter {
             programmed: 0,
             buffer: Vec::new(),
             flushed: 0,
-            kept_cleanmarker: false,
         }
     }
 
@@ -120,9 +117,9 @@ impl PayloadWriter {
         first_node: impl FnOnce(u32, &mut Vec<u8>),
     ) -> Result<(), WriteError<F::Error>> {
         self.close_block(flash, pool)?;
-        let block = self.prepare(flash, pool)?;
+        let block = self.prepare(flash, pool);
         self.blocks.push(WrittenBlock { block, used: 0, nodes: 0 });
-        self.flushed = self.geometry.cleanmarker_size();
+        self.flushed = 0;
         let mut node = Vec::new();
         first_node(self.blocks.len() as u32 - 1, &mut node);
         self.append(flash, pool, &node)?;
@@ -204,22 +201,17 @@ impl PayloadWriter {
         Ok(())
     }
 
-    /// Takes a block and makes it ready; `None` if the pool has none.
-    fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Result<Option<u32>, WriteError<F::Error>> {
-        while let Some((block, state)) = pool.take_lowest() {
-            // A cleanmarker says that the erase was complete. Where bytes can be programmed one by one the block is
-            // used as it is; a NAND block could pass for free if its first page were torn, so its marker must go.
-            self.kept_cleanmarker = state == BlockState::Clean && self.geometry.can_overwrite();
-            if self.kept_cleanmarker {
-                return Ok(Some(block));
-            }
+    /// Takes a block and erases it, whatever it holds: a cleanmarker may have outlived an erase that the power cut
+    /// short, and on NAND it would let a block with a torn first page pass for free. `None` if the pool has none.
+    fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Option<u32> {
+        while let Some(block) = pool.take_lowest() {
             self.erased += 1;
             match erase(flash, block) {
-                Ok(()) => return Ok(Some(block)),
+                Ok(()) => return Some(block),
                 Err(_) => self.give_up(flash, block),
             }
         }
-        Ok(None)
+        None
     }
 
     fn give_up<F: FlashMut>(&mut self, flash: &mut F, block: u32) {
@@ -238,32 +230,14 @@ impl PayloadWriter {
             self.flushed += len as u32;
             return Ok(());
         };
-        if self.program_buffer(flash, block, len).is_err() {
+        let offset = self.geometry.offset_of(block) + self.flushed;
+        if program(flash, offset, &self.buffer[..len]).is_err() {
             self.replace_open_block(flash, pool, block, len)?;
         }
         self.buffer.drain(..len);
         self.flushed += len as u32;
         self.programmed += len as u64;
         Ok(())
-    }
-
-    fn program_buffer<F: FlashMut>(
-        &mut self,
-        flash: &mut F,
-        block: u32,
-        len: usize,
-    ) -> Result<(), WriteError<F::Error>> {
-        let start = self.geometry.offset_of(block) + self.flushed;
-        // Linux takes a cleanmarker with blank bytes up to CLEANMARKER_SCAN_SIZE behind it for a free block, whatever
-        // follows. So those bytes are programmed on their own before anything that follows.
-        let first = CLEANMARKER_SCAN_SIZE - self.geometry.cleanmarker_size() as usize;
-        let is_first = self.flushed == self.geometry.cleanmarker_size();
-        let split = if self.kept_cleanmarker && is_first { first.min(len) } else { 0 };
-        if split > 0 {
-            program(flash, start, &self.buffer[..split])?;
-            sync(flash, start)?;
-        }
-        program(flash, start + split as u32, &self.buffer[split..len])
     }
 
     /// The open block failed: another one gets what it held, and what was to be added.
@@ -274,38 +248,21 @@ impl PayloadWriter {
         failed: u32,
         len: usize,
     ) -> Result<(), WriteError<F::Error>> {
-        let start = self.geometry.cleanmarker_size();
-        let mut held = vec![0; (self.flushed - start) as usize];
         let offset = self.geometry.offset_of(failed);
-        flash.read(offset + start, &mut held).map_err(|error| WriteError::Device {
-            operation: "read",
-            offset,
-            error,
-        })?;
+        let mut held = vec![0; self.flushed as usize];
+        flash.read(offset, &mut held).map_err(|error| WriteError::Device { operation: "read", offset, error })?;
+        held.extend_from_slice(&self.buffer[..len]);
         self.give_up(flash, failed);
-        loop {
-            let Some(block) = self.prepare(flash, pool)? else { return Err(WriteError::NoReplacement { offset }) };
-            let to = self.geometry.offset_of(block) + start;
-            // A fresh block whose cleanmarker stays would need its first bytes programmed apart: erase it instead.
-            if self.kept_cleanmarker {
-                self.kept_cleanmarker = false;
-                self.erased += 1;
-                if erase(flash, block).is_err() {
-                    self.give_up(flash, block);
-                    continue;
+        while let Some(block) = self.prepare(flash, pool) {
+            if program(flash, self.geometry.offset_of(block), &held).is_ok() {
+                self.programmed += u64::from(self.flushed);
+                if let Some(open) = self.blocks.last_mut() {
+                    open.block = Some(block);
                 }
+                return Ok(());
             }
-            let copied = if held.is_empty() { Ok(()) } else { program(flash, to, &held) };
-            match copied.and_then(|()| self.program_buffer(flash, block, len)) {
-                Ok(()) => {
-                    self.programmed += held.len() as u64;
-                    if let Some(open) = self.blocks.last_mut() {
-                        open.block = Some(block);
-                    }
-                    return Ok(());
-                }
-                Err(_) => self.give_up(flash, block),
-            }
+            self.give_up(flash, block);
         }
+        Err(WriteError::NoReplacement { offset })
     }
 }

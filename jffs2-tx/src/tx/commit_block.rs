@@ -84,7 +84,7 @@ impl CommitNodes {
 pub(super) fn body_start(geometry: &Geometry, point: Option<CommitPoint>) -> u32 {
     match point {
         Some(CommitPoint::Head | CommitPoint::Summary) => geometry.blank_head(),
-        _ => geometry.cleanmarker_size(),
+        _ => 0,
     }
 }
 
@@ -112,7 +112,7 @@ impl<F: FlashMut> Transaction<'_, F> {
                     let uncertain = reached || failure.as_ref().is_some_and(|failed| failed.2);
                     failure = Some((block, error, uncertain));
                     let _ = self.flash.mark_bad(block);
-                    next = self.pool.take_highest().map(|taken| taken.0);
+                    next = self.pool.take_highest();
                 }
             }
         }

@@ -25,7 +25,6 @@ pub enum DigestState {
 #[derive(Clone, Debug)]
 pub(super) struct PayloadDigest {
     hash: Sha256,
-    start: u32,
     eraseblock: u32,
     pub nodes: u32,
     pub bytes: u64,
@@ -33,13 +32,7 @@ pub(super) struct PayloadDigest {
 
 impl PayloadDigest {
     pub(super) fn new(geometry: &Geometry) -> Self {
-        Self {
-            hash: Sha256::new(),
-            start: geometry.cleanmarker_size(),
-            eraseblock: geometry.eraseblock(),
-            nodes: 0,
-            bytes: 0,
-        }
+        Self { hash: Sha256::new(), eraseblock: geometry.eraseblock(), nodes: 0, bytes: 0 }
     }
 
     /// Reads a payload block and adds it; its bytes.
@@ -52,11 +45,11 @@ impl PayloadDigest {
     }
 
     fn add_bytes(&mut self, block: u32, used: u32, bytes: &[u8]) {
-        let used = used.clamp(self.start, self.eraseblock);
+        let used = used.min(self.eraseblock);
         self.hash.update(block.to_le_bytes());
         self.hash.update(used.to_le_bytes());
-        self.hash.update(&bytes[self.start as usize..used as usize]);
-        self.bytes += u64::from(used - self.start);
+        self.hash.update(&bytes[..used as usize]);
+        self.bytes += u64::from(used);
     }
 
     /// The digest, with the commit block's body before the marker.
@@ -87,7 +80,7 @@ pub fn verify_digest<F: Flash>(
         let found = scan_one(flash, Rules { endian, summaries: false }, *block, &mut bytes)?;
         let end = (found.end - geometry.offset_of(*block)).next_multiple_of(geometry.write_size());
         // The last block may have been written on since: it ends where the sum says.
-        let rest = marker.bytes.saturating_sub(digest.bytes) + u64::from(geometry.cleanmarker_size());
+        let rest = marker.bytes.saturating_sub(digest.bytes);
         let is_last = at + 1 == blocks.len();
         let used = if is_last { rest.min(u64::from(geometry.eraseblock())) as u32 } else { end };
         digest.add_bytes(*block, used, &bytes);
