@@ -1,0 +1,323 @@
+//! A simulated NOR or NAND chip that enforces the rules of programming and erasing.
+//!
+//! - A program only clears bits, in whole write units, within one eraseblock.
+//! - NAND: pages in ascending order, each at most once between erases; bad eraseblocks are left alone; the OOB area takes
+//!   one cleanmarker before the first page. NOR with ECC (write units above 4 bytes): each unit once, in any order.
+//! - An eraseblock whose erase was interrupted is weak: later programs lose bits until it is erased completely.
+//!
+//! Eraseblocks are shared between copies of a chip until one changes them, so copies are cheap.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jffs2_tx::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
+
+use crate::content::{ContentId, Hasher};
+use crate::fault::{Fault, FaultKind, Plan};
+use crate::rng::Rng;
+
+mod block;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use block::OobState;
+pub(crate) use block::{Block, is_blank};
+pub use error::ChipError;
+
+/// About one bit in 2^5 does not stick in a weak eraseblock, or where a program loses bits.
+const LOST_BITS_RARITY: u32 = 5;
+
+/// A simulated chip.
+#[derive(Debug)]
+pub struct Chip {
+    geometry: Geometry,
+    blocks: Vec<Arc<Block>>,
+    seed: u64,
+    any_page_order: bool,
+    plan: Plan,
+    counters: Counters,
+    reads: AtomicU64,
+}
+
+/// What a chip has done since it was made, its copies' ancestors included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Programs.
+    pub programs: u64,
+    /// Bytes that they programmed.
+    pub programmed_bytes: u64,
+    /// Erases.
+    pub erases: u64,
+    /// Reads.
+    pub reads: u64,
+}
+
+impl Clone for Chip {
+    fn clone(&self) -> Self {
+        Self {
+            blocks: self.blocks.clone(),
+            plan: self.plan.clone(),
+            reads: AtomicU64::new(self.reads.load(Ordering::Relaxed)),
+            ..*self
+        }
+    }
+}
+
+impl Chip {
+    /// An erased chip. `seed` picks the bits that faults and weak cells lose.
+    #[must_use]
+    pub fn new(geometry: Geometry, seed: u64) -> Self {
+        let blank = Arc::new(Block::erased(&geometry, 0));
+        Self {
+            geometry,
+            blocks: vec![blank; geometry.blocks() as usize],
+            seed,
+            any_page_order: false,
+            plan: Plan::default(),
+            counters: Counters::default(),
+            reads: AtomicU64::new(0),
+        }
+    }
+
+    /// A chip onto which `image` was programmed; NAND without cleanmarkers, pages that are blank in the image left out.
+    ///
+    /// # Errors
+    /// [`ChipError::Range`] if the image is longer than the chip.
+    pub fn with_image(geometry: Geometry, seed: u64, image: &[u8]) -> Result<Self, ChipError> {
+        if image.len() > geometry.size() as usize {
+            return Err(ChipError::Range { offset: 0, len: image.len() });
+        }
+        let mut chip = Self::new(geometry, seed);
+        let page_len = if geometry.can_overwrite() { 256 } else { geometry.write_size() as usize };
+        for (block, cells) in image.chunks(geometry.eraseblock() as usize).enumerate() {
+            for (i, page) in cells.chunks(page_len).enumerate().filter(|(_, page)| !is_blank(page)) {
+                let mut page = page.to_vec();
+                page.resize(page_len, 0xff);
+                chip.block_mut(block as u32).program(i * page_len, &page, &page);
+            }
+        }
+        Ok(chip)
+    }
+
+    /// Lets NAND pages be programmed in any order, as some SLC parts do.
+    pub fn allow_any_page_order(&mut self) {
+        self.any_page_order = true;
+    }
+
+    /// Plans a fault, counted from the operations done so far.
+    pub fn plan(&mut self, fault: Fault) {
+        self.plan.add(fault);
+    }
+
+    /// Makes reads of the page that holds `offset` report `ecc`. Does nothing on NOR without ECC, or outside the chip.
+    pub fn set_ecc(&mut self, offset: u32, ecc: Ecc) {
+        if offset < self.geometry.size() {
+            let start = offset % self.geometry.eraseblock();
+            self.block_mut(self.geometry.block_of(offset)).set_ecc(start as usize, ecc);
+        }
+    }
+
+    /// The cells of an eraseblock, without a copy; nothing for one outside the chip.
+    #[must_use]
+    pub fn block_data(&self, block: u32) -> &[u8] {
+        self.blocks.get(block as usize).map_or(&[], |block| block.data())
+    }
+
+    /// All cells.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        self.blocks.iter().flat_map(|block| block.data()).copied().collect()
+    }
+
+    /// What the OOB area of an eraseblock holds; blank for one outside the chip.
+    #[must_use]
+    pub fn oob(&self, block: u32) -> OobState {
+        self.blocks.get(block as usize).map_or(OobState::Blank, |block| block.oob)
+    }
+
+    /// How often an eraseblock was erased, interrupted erases included.
+    #[must_use]
+    pub fn erase_count(&self, block: u32) -> u32 {
+        self.blocks.get(block as usize).map_or(0, |block| block.erases)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { reads: self.reads.load(Ordering::Relaxed), ..self.counters }
+    }
+
+    /// Identifies an eraseblock's content, ECC, OOB and health: equal ids behave alike. Computed once per content.
+    /// The id of nothing for an eraseblock outside the chip.
+    #[must_use]
+    pub fn block_id(&self, block: u32) -> ContentId {
+        self.blocks.get(block as usize).map_or(Hasher::new().finish(), |block| block.id())
+    }
+
+    /// Identifies the content of the whole chip.
+    #[must_use]
+    pub fn content_id(&self) -> ContentId {
+        let mut hasher = Hasher::new();
+        for block in &self.blocks {
+            hasher.update(&block.id().0.to_le_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// For interrupted operations, which keep no rules. `block` is one of the chip's.
+    pub(crate) fn block_mut(&mut self, block: u32) -> &mut Block {
+        Arc::make_mut(&mut self.blocks[block as usize])
+    }
+
+    /// Eraseblock and start within it of bytes that stay within one.
+    fn locate(&self, offset: u32, len: usize) -> Result<(u32, usize), ChipError> {
+        let start = (offset % self.geometry.eraseblock()) as usize;
+        let fits = offset < self.geometry.size() && len <= self.geometry.eraseblock() as usize - start;
+        if fits { Ok((self.geometry.block_of(offset), start)) } else { Err(ChipError::Range { offset, len }) }
+    }
+
+    fn good(&self, block: u32) -> Result<&Block, ChipError> {
+        match self.blocks.get(block as usize) {
+            Some(good) if !good.bad => Ok(good),
+            Some(_) => Err(ChipError::Bad(block)),
+            None => Err(ChipError::Range { offset: self.geometry.size(), len: 0 }),
+        }
+    }
+
+    /// Whether the rules allow a program; where.
+    fn check_program(&self, offset: u32, data: &[u8]) -> Result<(u32, usize), ChipError> {
+        let unit = self.geometry.write_size();
+        if !offset.is_multiple_of(unit) || !data.len().is_multiple_of(unit as usize) {
+            return Err(ChipError::Range { offset, len: data.len() });
+        }
+        let (index, start) = self.locate(offset, data.len())?;
+        let block = self.good(index)?;
+        if let Some(i) = block.units(start, data.len()).iter().position(|unit| unit.programmed) {
+            return Err(ChipError::Reprogram { offset: offset + i as u32 * unit });
+        }
+        let in_order = block.last_programmed().is_none_or(|last| last < start / unit as usize);
+        if self.geometry.kind() == FlashKind::Nand && !self.any_page_order && !in_order {
+            return Err(ChipError::PageOrder { offset });
+        }
+        let cells = &block.data()[start..start + data.len()];
+        match cells.iter().zip(data).position(|(cell, new)| cell & new != *new) {
+            Some(at) => Err(ChipError::Overwrite { offset: offset + at as u32 }),
+            None => Ok((index, start)),
+        }
+    }
+
+    /// `data` with some of the bits that it clears left alone.
+    fn with_lost_bits(&self, block: u32, data: &[u8]) -> Vec<u8> {
+        let mut lost = vec![0; data.len()];
+        Rng::keyed(&[self.seed, u64::from(block), self.counters.programs]).fill_sparse(&mut lost, LOST_BITS_RARITY);
+        data.iter().zip(lost).map(|(byte, lost)| byte | lost).collect()
+    }
+}
+
+impl Flash for Chip {
+    type Error = ChipError;
+
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn read(&self, offset: u32, buf: &mut [u8]) -> Result<Ecc, ChipError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let size = self.geometry.size() as usize;
+        if offset as usize > size || buf.len() > size - offset as usize {
+            return Err(ChipError::Range { offset, len: buf.len() });
+        }
+        let eraseblock = self.geometry.eraseblock() as usize;
+        let (mut at, mut rest, mut worst) = (offset as usize, buf, Ecc::Clean);
+        while !rest.is_empty() {
+            let (block, start) = (&self.blocks[at / eraseblock], at % eraseblock);
+            let len = rest.len().min(eraseblock - start);
+            let (part, more) = rest.split_at_mut(len);
+            part.copy_from_slice(&block.data()[start..start + len]);
+            worst = block.units(start, len).iter().fold(worst, |worst, unit| worst.max(unit.ecc));
+            (at, rest) = (at + len, more);
+        }
+        Ok(worst)
+    }
+
+    fn is_bad(&self, block: u32) -> Result<bool, ChipError> {
+        match self.good(block) {
+            Ok(_) => Ok(false),
+            Err(ChipError::Bad(_)) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, ChipError> {
+        Ok(self.oob(block) == OobState::Cleanmarker)
+    }
+}
+
+impl FlashMut for Chip {
+    fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
+        let (index, start) = self.check_program(offset, data)?;
+        self.counters.programs += 1;
+        self.counters.programmed_bytes += data.len() as u64;
+        let fault = match self.plan.strike_program() {
+            None if self.blocks[index as usize].broken => Some(FaultKind::ProgramFails),
+            None if self.blocks[index as usize].weak => Some(FaultKind::ProgramLosesBits),
+            fault => fault,
+        };
+        match fault {
+            None => self.block_mut(index).program(start, data, data),
+            Some(FaultKind::ProgramIgnored | FaultKind::WriteProtect) => {}
+            Some(kind) => {
+                let actual = self.with_lost_bits(index, data);
+                self.block_mut(index).program(start, data, &actual);
+                if kind == FaultKind::ProgramFails {
+                    self.block_mut(index).changed().broken = true;
+                    return Err(ChipError::ProgramFailed { offset });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, block: u32) -> Result<(), ChipError> {
+        let (broken, erases) = self.good(block).map(|block| (block.broken, block.erases + 1))?;
+        self.counters.erases += 1;
+        match self.plan.strike_erase() {
+            Some(FaultKind::EraseIgnored | FaultKind::WriteProtect) => Ok(()),
+            fault if broken || fault.is_some() => {
+                self.block_mut(block).changed().broken = true;
+                Err(ChipError::EraseFailed(block))
+            }
+            _ => {
+                self.blocks[block as usize] = Arc::new(Block::erased(&self.geometry, erases));
+                Ok(())
+            }
+        }
+    }
+
+    fn write_oob_cleanmarker(&mut self, block: u32) -> Result<(), ChipError> {
+        let good = self.good(block)?;
+        if self.geometry.kind() == FlashKind::Nor {
+            return Ok(());
+        }
+        if good.oob != OobState::Blank || good.units(0, 1).iter().any(|unit| unit.programmed) {
+            return Err(ChipError::NotErased(block));
+        }
+        // 8 bytes seldom all stick in weak cells.
+        let written = if good.weak { OobState::Dirty } else { OobState::Cleanmarker };
+        self.block_mut(block).changed().oob = written;
+        Ok(())
+    }
+
+    fn mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
+        self.good(block)?;
+        if self.geometry.kind() == FlashKind::Nand {
+            self.block_mut(block).changed().bad = true;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), ChipError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! One eraseblock: its cells, and what error correction and the OOB area add to them.
+
+use std::sync::OnceLock;
+
+use jffs2_tx::flash::{Ecc, Geometry};
+
+use crate::content::{ContentId, Hasher};
+
+/// What the OOB area of a NAND eraseblock holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OobState {
+    /// Nothing.
+    Blank,
+    /// A whole cleanmarker.
+    Cleanmarker,
+    /// Part of one: no reader takes it for a cleanmarker, and it cannot be written again before an erase.
+    Dirty,
+}
+
+/// A unit that error correction covers: a NAND page, or a write unit of NOR with ECC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// Programmed since the last erase, even if it still reads blank.
+    pub(crate) programmed: bool,
+    /// What a read reports.
+    pub(crate) ecc: Ecc,
+}
+
+const BLANK_UNIT: Unit = Unit { programmed: false, ecc: Ecc::Clean };
+
+/// An eraseblock.
+#[derive(Debug)]
+pub(crate) struct Block {
+    data: Vec<u8>,
+    /// Empty where cells may be programmed again and again: see [`Geometry::can_overwrite`].
+    units: Vec<Unit>,
+    pub(crate) oob: OobState,
+    pub(crate) bad: bool,
+    /// An interrupted erase left the cells weak: what is programmed does not all stick.
+    pub(crate) weak: bool,
+    /// A program or an erase failed; all further ones fail, too.
+    pub(crate) broken: bool,
+    pub(crate) erases: u32,
+    id: OnceLock<ContentId>,
+}
+
+impl Clone for Block {
+    /// A copy is made to be changed, so the id is not copied.
+    fn clone(&self) -> Self {
+        Self { data: self.data.clone(), units: self.units.clone(), id: OnceLock::new(), ..*self }
+    }
+}
+
+impl Block {
+    pub(crate) fn erased(geometry: &Geometry, erases: u32) -> Self {
+        let len = geometry.eraseblock() as usize;
+        let units = if geometry.can_overwrite() { 0 } else { len / geometry.write_size() as usize };
+        Self {
+            data: vec![0xff; len],
+            units: vec![BLANK_UNIT; units],
+            oob: OobState::Blank,
+            bad: false,
+            weak: false,
+            broken: false,
+            erases,
+            id: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The units that bytes from `start` on are in; none where units are not kept.
+    pub(crate) fn units(&self, start: usize, len: usize) -> &[Unit] {
+        if self.units.is_empty() || len == 0 {
+            return &[];
+        }
+        &self.units[start / self.unit_len()..=(start + len - 1) / self.unit_len()]
+    }
+
+    /// The last unit that is programmed.
+    pub(crate) fn last_programmed(&self) -> Option<usize> {
+        self.units.iter().rposition(|unit| unit.programmed)
+    }
+
+    /// Clears the bits that are zero in `actual`, of which `wanted` has no more; a unit that did not become what was
+    /// wanted is uncorrectable, unless nothing of it is to be seen. `start` and length are whole units.
+    pub(crate) fn program(&mut self, start: usize, wanted: &[u8], actual: &[u8]) {
+        self.id = OnceLock::new();
+        let cells = &mut self.data[start..start + actual.len()];
+        for (cell, new) in cells.iter_mut().zip(actual) {
+            *cell &= new;
+        }
+        if self.units.is_empty() {
+            return;
+        }
+        let len = self.unit_len();
+        for (i, wanted) in wanted.chunks(len).enumerate() {
+            let cells = &self.data[start + i * len..][..len];
+            let looks_right = cells == wanted || is_blank(cells);
+            let ecc = if looks_right { Ecc::Clean } else { Ecc::Uncorrectable };
+            self.units[start / len + i] = Unit { programmed: true, ecc };
+        }
+    }
+
+    /// Replaces the cells, as an interrupted erase does. Units that changed are uncorrectable, unless they read blank.
+    pub(crate) fn set_cells(&mut self, cells: Vec<u8>) {
+        self.id = OnceLock::new();
+        let before = std::mem::replace(&mut self.data, cells);
+        if self.units.is_empty() {
+            return;
+        }
+        let len = self.unit_len();
+        for ((unit, old), new) in self.units.iter_mut().zip(before.chunks(len)).zip(self.data.chunks(len)) {
+            if is_blank(new) {
+                *unit = BLANK_UNIT;
+            } else if old != new {
+                *unit = Unit { programmed: true, ecc: Ecc::Uncorrectable };
+            }
+        }
+    }
+
+    /// Sets what reads of the unit at `start` report.
+    pub(crate) fn set_ecc(&mut self, start: usize, ecc: Ecc) {
+        self.id = OnceLock::new();
+        let len = self.unit_len();
+        if let Some(unit) = self.units.get_mut(start / len) {
+            unit.ecc = ecc;
+        }
+    }
+
+    /// To change the state that is not in the cells.
+    pub(crate) fn changed(&mut self) -> &mut Self {
+        self.id = OnceLock::new();
+        self
+    }
+
+    /// Identifies all that a reader or writer could tell apart; wear is not part of it.
+    pub(crate) fn id(&self) -> ContentId {
+        *self.id.get_or_init(|| {
+            let mut hasher = Hasher::new();
+            hasher.update(&self.data);
+            let units: Vec<u8> =
+                self.units.iter().map(|unit| u8::from(unit.programmed) | (unit.ecc as u8) << 1).collect();
+            hasher.update(&units);
+            hasher.update(&[self.oob as u8, u8::from(self.bad), u8::from(self.weak), u8::from(self.broken)]);
+            hasher.finish()
+        })
+    }
+
+    /// Bytes; only where units are kept.
+    fn unit_len(&self) -> usize {
+        self.data.len() / self.units.len().max(1)
+    }
+}
+
+/// Whether all bits are ones.
+pub(crate) fn is_blank(cells: &[u8]) -> bool {
+    cells.iter().all(|&byte| byte == 0xff)
+}

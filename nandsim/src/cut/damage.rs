@@ -1,0 +1,158 @@
+//! Doing an operation in part, as a power cut leaves it.
+
+use std::ops::Range;
+
+use jffs2_tx::flash::{Ecc, Flash};
+
+use super::plan::unit_size;
+use super::{EraseDamage, ProgramDamage, Tear};
+use crate::chip::{Chip, OobState, is_blank};
+use crate::rng::Rng;
+use crate::trace::Op;
+
+/// Does `op` as far as `tear` says; a tear of another kind of operation leaves it undone.
+pub(super) fn tear_op(chip: &mut Chip, op: &Op, tear: Tear, rng: &mut Rng) {
+    match (op, tear) {
+        (Op::Program { offset, data }, Tear::Program { unit, damage, n }) => {
+            tear_program(chip, *offset, data, unit, (damage, n), rng);
+        }
+        (Op::Erase { block }, Tear::Erase { damage, n, oob_kept }) => {
+            tear_erase(chip, *block, damage, n, oob_kept, rng);
+        }
+        (Op::OobCleanmarker { block }, Tear::Cleanmarker) => chip.block_mut(*block).changed().oob = OobState::Dirty,
+        _ => {}
+    }
+}
+
+fn tear_program(
+    chip: &mut Chip,
+    offset: u32,
+    data: &[u8],
+    unit: u32,
+    (damage, n): (ProgramDamage, u32),
+    rng: &mut Rng,
+) {
+    let geometry = *chip.geometry();
+    let torn = unit_range(offset, data.len(), unit, unit_size(&geometry));
+    let start = (offset % geometry.eraseblock()) as usize;
+    let at = start + torn.start;
+    let block = chip.block_mut(geometry.block_of(offset));
+    block.program(start, &data[..torn.start], &data[..torn.start]);
+    let wanted = &data[torn];
+    let undone: Vec<u8> = block.data()[at..].iter().zip(wanted).map(|(cell, new)| cell & !new).collect();
+    let left = left_undone(&undone, damage, n as usize, rng);
+    let actual: Vec<u8> = wanted.iter().zip(left).map(|(new, left)| new | left).collect();
+    block.program(at, wanted, &actual);
+    let page = geometry.write_size() as usize;
+    match damage {
+        ProgramDamage::NoEcc => block.set_ecc(at, Ecc::Uncorrectable),
+        ProgramDamage::Paired if n as usize * page <= at => spoil_page(chip, offset, at - n as usize * page, page, rng),
+        _ => {}
+    }
+}
+
+/// The bytes of a program that are in its `unit`-th page or buffer; none if it has none there.
+fn unit_range(offset: u32, len: usize, unit: u32, unit_size: u32) -> Range<usize> {
+    let from_start = |units: u32| (units * unit_size).saturating_sub(offset % unit_size) as usize;
+    from_start(unit).min(len)..from_start(unit + 1).min(len)
+}
+
+/// Of the bits that were to be cleared, those that are not.
+fn left_undone(undone: &[u8], damage: ProgramDamage, n: usize, rng: &mut Rng) -> Vec<u8> {
+    let mut left = undone.to_vec();
+    let len = left.len();
+    match damage {
+        ProgramDamage::Prefix => {
+            left[..n.min(len)].fill(0);
+            left.iter_mut().skip(n).take(1).for_each(|byte| *byte &= rng.next_u8());
+        }
+        ProgramDamage::Suffix => {
+            let done = len.saturating_sub(n);
+            left[done..].fill(0);
+            left[..done].iter_mut().rev().take(1).for_each(|byte| *byte &= rng.next_u8());
+        }
+        ProgramDamage::Bytes => left.iter_mut().filter(|_| rng.below(2) == 0).for_each(|byte| *byte = 0),
+        // Half of the bits, or all but a few.
+        ProgramDamage::Bits => and_sparse(&mut left, 1 + 5 * (n as u32 % 2), rng),
+        ProgramDamage::OneBit => clear_one_bit(&mut left, rng),
+        ProgramDamage::AllButOneBit => {
+            clear_one_bit(&mut left, rng);
+            left.iter_mut().zip(undone).for_each(|(left, undone)| *left ^= undone);
+        }
+        ProgramDamage::LooksBlank => {}
+        ProgramDamage::NoEcc => left.fill(0),
+        ProgramDamage::Paired => left[..len * 3 / 4].fill(0),
+    }
+    left
+}
+
+fn and_sparse(bytes: &mut [u8], rarity: u32, rng: &mut Rng) {
+    let mut mask = vec![0; bytes.len()];
+    rng.fill_sparse(&mut mask, rarity);
+    bytes.iter_mut().zip(mask).for_each(|(byte, mask)| *byte &= mask);
+}
+
+/// Clears one of the bits that are set, if any.
+fn clear_one_bit(bytes: &mut [u8], rng: &mut Rng) {
+    let ones = bytes.iter().map(|byte| u64::from(byte.count_ones())).sum();
+    let mut skip = rng.below(ones) as u32;
+    for byte in bytes.iter_mut() {
+        if skip < byte.count_ones() {
+            let bit = (0..8).filter(|bit| *byte >> bit & 1 == 1).nth(skip as usize).unwrap_or(0);
+            *byte &= !(1 << bit);
+            return;
+        }
+        skip -= byte.count_ones();
+    }
+}
+
+/// A page that shared its cells with the torn one, if it was programmed at all.
+fn spoil_page(chip: &mut Chip, offset: u32, at: usize, page: usize, rng: &mut Rng) {
+    let block = chip.block_mut(chip.geometry().block_of(offset));
+    let mut cells = block.data().to_vec();
+    if is_blank(&cells[at..at + page]) {
+        return;
+    }
+    rng.fill(&mut cells[at..at + page]);
+    block.set_cells(cells);
+}
+
+fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept: bool, rng: &mut Rng) {
+    let block = chip.block_mut(block);
+    let mut cells = block.data().to_vec();
+    let len = cells.len();
+    let n = (n as usize).min(len);
+    match damage {
+        EraseDamage::Zeros => cells[..n].fill(0),
+        EraseDamage::Mixed => mix(&mut cells, rng),
+        EraseDamage::Bits => erase_bits(&mut cells, n as u32, rng),
+        EraseDamage::Prefix => cells[..n].fill(0xff),
+        EraseDamage::Suffix => cells[len - n..].fill(0xff),
+        EraseDamage::Blank => cells.fill(0xff),
+    }
+    block.set_cells(cells);
+    block.weak = true;
+    block.erases += 1;
+    if !oob_kept {
+        block.oob = OobState::Blank;
+    }
+}
+
+/// Each byte stays, becomes zero or becomes random.
+fn mix(cells: &mut [u8], rng: &mut Rng) {
+    for cell in cells {
+        match rng.below(3) {
+            0 => *cell = 0,
+            1 => *cell = rng.next_u8(),
+            _ => {}
+        }
+    }
+}
+
+/// Sets bits: about half of them; one in 16; one in 1024; all but one in 64.
+fn erase_bits(cells: &mut [u8], variant: u32, rng: &mut Rng) {
+    let mut mask = vec![0; cells.len()];
+    rng.fill_sparse(&mut mask, [1, 4, 10, 6][variant as usize % 4]);
+    let flip = if variant % 4 == 3 { 0xff } else { 0 };
+    cells.iter_mut().zip(mask).for_each(|(cell, mask)| *cell |= mask ^ flip);
+}

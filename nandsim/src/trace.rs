@@ -1,0 +1,163 @@
+//! What was done to a chip, in order, so that it can be done again and cut anywhere.
+
+use jffs2_tx::flash::{Ecc, Flash, FlashMut, Geometry};
+
+use crate::chip::{Chip, ChipError};
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// [`FlashMut::program`].
+    Program {
+        /// Start, bytes.
+        offset: u32,
+        /// What was programmed.
+        data: Vec<u8>,
+    },
+    /// [`FlashMut::erase`].
+    Erase {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+    /// [`FlashMut::write_oob_cleanmarker`].
+    OobCleanmarker {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+    /// [`FlashMut::mark_bad`].
+    MarkBad {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+    /// [`FlashMut::sync`].
+    Sync,
+}
+
+impl Op {
+    /// Does the operation.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn apply<F: FlashMut>(&self, flash: &mut F) -> Result<(), F::Error> {
+        match self {
+            Self::Program { offset, data } => flash.program(*offset, data),
+            Self::Erase { block } => flash.erase(*block),
+            Self::OobCleanmarker { block } => flash.write_oob_cleanmarker(*block),
+            Self::MarkBad { block } => flash.mark_bad(*block),
+            Self::Sync => flash.sync(),
+        }
+    }
+
+    /// The eraseblock that it changes; `None` for a sync.
+    #[must_use]
+    pub fn block(&self, geometry: &Geometry) -> Option<u32> {
+        match *self {
+            Self::Program { offset, .. } => Some(geometry.block_of(offset)),
+            Self::Erase { block } | Self::OobCleanmarker { block } | Self::MarkBad { block } => Some(block),
+            Self::Sync => None,
+        }
+    }
+}
+
+/// Operations on a chip of one geometry, in order.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The chip's.
+    pub geometry: Geometry,
+    /// The operations.
+    pub ops: Vec<Op>,
+}
+
+impl Trace {
+    /// Bytes that all programs together program.
+    #[must_use]
+    pub fn programmed_bytes(&self) -> u64 {
+        let len = |op: &Op| if let Op::Program { data, .. } = op { data.len() as u64 } else { 0 };
+        self.ops.iter().map(len).sum()
+    }
+}
+
+/// A chip that keeps a trace. Operations that the chip refused are not in it: they did nothing. Those that failed are,
+/// and fail again when they are done again.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    chip: Chip,
+    trace: Trace,
+}
+
+impl Recorder {
+    /// Records from this state on. Keep a copy of the chip to walk the trace from.
+    #[must_use]
+    pub fn new(chip: Chip) -> Self {
+        let trace = Trace { geometry: *chip.geometry(), ops: Vec::new() };
+        Self { chip, trace }
+    }
+
+    /// The chip as it is.
+    #[must_use]
+    pub fn chip(&self) -> &Chip {
+        &self.chip
+    }
+
+    /// The operations so far.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The chip and the operations that led there.
+    #[must_use]
+    pub fn into_parts(self) -> (Chip, Trace) {
+        (self.chip, self.trace)
+    }
+
+    fn record(&mut self, op: Op) -> Result<(), ChipError> {
+        let result = op.apply(&mut self.chip);
+        if !result.is_err_and(|e| e.is_violation()) {
+            self.trace.ops.push(op);
+        }
+        result
+    }
+}
+
+impl Flash for Recorder {
+    type Error = ChipError;
+
+    fn geometry(&self) -> &Geometry {
+        self.chip.geometry()
+    }
+
+    fn read(&self, offset: u32, buf: &mut [u8]) -> Result<Ecc, ChipError> {
+        self.chip.read(offset, buf)
+    }
+
+    fn is_bad(&self, block: u32) -> Result<bool, ChipError> {
+        self.chip.is_bad(block)
+    }
+
+    fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, ChipError> {
+        self.chip.has_oob_cleanmarker(block)
+    }
+}
+
+impl FlashMut for Recorder {
+    fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
+        self.record(Op::Program { offset, data: data.to_vec() })
+    }
+
+    fn erase(&mut self, block: u32) -> Result<(), ChipError> {
+        self.record(Op::Erase { block })
+    }
+
+    fn write_oob_cleanmarker(&mut self, block: u32) -> Result<(), ChipError> {
+        self.record(Op::OobCleanmarker { block })
+    }
+
+    fn mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
+        self.record(Op::MarkBad { block })
+    }
+
+    fn sync(&mut self) -> Result<(), ChipError> {
+        self.record(Op::Sync)
+    }
+}
