@@ -10,14 +10,19 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
-use crate::inode_kind::{Device, Meta};
+use crate::inode_kind::{Device, FileKind, Meta};
 
 mod dir;
+mod grow;
+mod refusal;
 
-pub use dir::SourceError;
+pub use refusal::{Refusal, SourceError};
 
-/// Index of a node in its tree; the root is 0.
+/// Index of a node in its tree; the root is [`ROOT`].
 pub type NodeId = usize;
+
+/// The root directory of every tree.
+pub const ROOT: NodeId = 0;
 
 /// A tree of files. A node that two names lead to is a hard link.
 #[derive(Clone, Debug)]
@@ -56,6 +61,22 @@ pub enum SourceKind {
     Fifo,
     /// Socket.
     Socket,
+}
+
+impl SourceKind {
+    /// The type alone.
+    #[must_use]
+    pub fn file_kind(&self) -> FileKind {
+        match self {
+            Self::Directory(_) => FileKind::Directory,
+            Self::File { .. } => FileKind::File,
+            Self::Symlink(_) => FileKind::Symlink,
+            Self::CharDevice(_) => FileKind::CharDevice,
+            Self::BlockDevice(_) => FileKind::BlockDevice,
+            Self::Fifo => FileKind::Fifo,
+            Self::Socket => FileKind::Socket,
+        }
+    }
 }
 
 /// Where a file's bytes are.
@@ -105,7 +126,7 @@ impl SourceTree {
         &self.nodes[id]
     }
 
-    /// The node, to change it.
+    /// The node, to change it. The format's limits are then the caller's to keep.
     ///
     /// # Panics
     /// If the id is of another tree.
