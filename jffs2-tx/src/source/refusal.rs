@@ -70,7 +70,7 @@ pub enum Refusal {
     #[error("file of unknown type, mode {0:#o}")]
     Type(u32),
     /// The host cannot read it.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

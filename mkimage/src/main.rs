@@ -1,0 +1,186 @@
+//! `jffs2-mkimage`: the command line of the image builder.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use jffs2_mkimage::{Options, Pad, Report, build};
+use jffs2_tx::source::SourceTree;
+use jffs2_tx::wire::Endian;
+
+mod size;
+
+use size::{parse_eraseblock, parse_size, parse_u32};
+
+/// Build a JFFS2 image from a directory.
+#[derive(Parser)]
+#[command(name = "jffs2-mkimage", version, after_long_help = AFTER_HELP)]
+struct Args {
+    /// Directory that becomes the root of the file system
+    #[arg(short, long, short_alias = 'd', value_name = "DIR")]
+    root: PathBuf,
+
+    /// Image to write, `-` for standard output
+    #[arg(short, long, value_name = "IMG")]
+    output: PathBuf,
+
+    /// Eraseblock size of the flash; a number below 4096 is in KiB
+    #[arg(short, long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_eraseblock)]
+    eraseblock: u32,
+
+    /// Image for a little-endian CPU [default: this host's byte order]
+    #[arg(short, long)]
+    little_endian: bool,
+
+    /// Image for a big-endian CPU
+    #[arg(short, long, conflicts_with = "little_endian")]
+    big_endian: bool,
+
+    /// Pad with 0xFF: to SIZE, or to the end of the last eraseblock
+    #[arg(short, long, value_name = "SIZE", num_args = 0..=1, value_parser = parse_size)]
+    pad: Option<Option<u64>>,
+
+    /// Write no cleanmarkers: for NAND and UBI
+    #[arg(short, long)]
+    no_cleanmarkers: bool,
+
+    /// Page size of the CPU: most bytes of a file in one node
+    #[arg(short = 's', long = "pagesize", value_name = "SIZE", default_value = "4KiB", value_parser = parse_u32)]
+    page_size: u32,
+
+    /// End each eraseblock in a summary, for kernels with CONFIG_JFFS2_SUMMARY: faster mounts
+    #[arg(long)]
+    summary: bool,
+
+    /// Put directories, symlinks and devices first, then the contents of files
+    #[arg(long)]
+    sort: bool,
+
+    /// Print a report as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+
+    /// Print a report on standard error
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+const AFTER_HELP: &str = "\
+Sizes are bytes, hex with 0x, or have a suffix K, KiB, M or MiB.
+
+The same directory gives the same image on any host. If SOURCE_DATE_EPOCH is set (seconds since 1970), later \
+modification times are lowered to it. Access and change times are written equal to modification times.
+
+What JFFS2 cannot hold is refused before anything is written: names and symlink targets over 254 bytes, files of \
+4 GiB or more, owners over 65535, modification times outside 1970 to 2106. IMG appears, or is replaced, when it is \
+complete.
+
+--json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
+inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
+(what the rest is compressed to).
+
+Exit status: 0 for success, 1 for an error in the directory or in reading or writing, 2 for wrong usage.";
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.json && args.output == Path::new("-") {
+        let reason = "--json prints to standard output, so the image cannot go there: give -o a file";
+        Args::command().error(ErrorKind::ArgumentConflict, reason).exit();
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jffs2-mkimage: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let mut tree = SourceTree::from_dir(&args.root)?;
+    if let Some(latest) = source_date_epoch()? {
+        tree.clamp_mtimes(latest);
+    }
+    let report = write_image(&tree, args)?;
+    if args.verbose {
+        eprintln!("{}", in_words(&report));
+    }
+    if args.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
+    }
+    Ok(())
+}
+
+fn source_date_epoch() -> Result<Option<u32>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    let seconds = text.to_str().and_then(|text| text.parse::<u64>().ok());
+    let seconds = seconds.context("SOURCE_DATE_EPOCH is not a number of seconds since 1970: correct or unset it")?;
+    Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
+}
+
+fn write_image(tree: &SourceTree, args: &Args) -> Result<Report> {
+    let options = args.options();
+    if args.output == Path::new("-") {
+        return Ok(build(tree, &options, &mut BufWriter::new(io::stdout().lock()))?);
+    }
+    // A symlink stays, what it leads to is replaced.
+    let path = fs::canonicalize(&args.output).unwrap_or_else(|_| args.output.clone());
+    let shown = args.output.display().to_string();
+    match fs::metadata(&path) {
+        // A device, say, is not replaced but written to.
+        Ok(there) if !there.is_file() => {
+            let mut out = File::options().write(true).open(&path).context(shown)?;
+            Ok(build(tree, &options, &mut out)?)
+        }
+        _ => replace(&path, &shown, |out| Ok(build(tree, &options, out)?)),
+    }
+}
+
+/// Writes a file beside `path` and renames it when it is complete.
+fn replace(path: &Path, shown: &str, write: impl FnOnce(&mut File) -> Result<Report>) -> Result<Report> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".jffs2-mkimage-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .with_context(|| shown.to_owned())?;
+    let report = write(file.as_file_mut())?;
+    file.as_file().sync_all().with_context(|| shown.to_owned())?;
+    file.persist(path).map_err(|error| error.error).with_context(|| shown.to_owned())?;
+    Ok(report)
+}
+
+fn in_words(report: &Report) -> String {
+    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes } = report;
+    format!(
+        "image {bytes} bytes, {eraseblocks} eraseblocks with {nodes} nodes of {inodes} inodes; files {data_bytes} \
+         bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}"
+    )
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        let little = self.little_endian || (!self.big_endian && cfg!(target_endian = "little"));
+        Options {
+            endian: if little { Endian::Little } else { Endian::Big },
+            eraseblock: self.eraseblock,
+            cleanmarkers: !self.no_cleanmarkers,
+            page_size: self.page_size,
+            pad: match self.pad {
+                None => Pad::None,
+                Some(None) => Pad::Eraseblock,
+                Some(Some(size)) => Pad::To(size),
+            },
+            summary: self.summary,
+            sort: self.sort,
+        }
+    }
+}

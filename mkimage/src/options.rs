@@ -1,0 +1,69 @@
+//! What an image is to look like.
+
+use jffs2_tx::flash::{FlashKind, Geometry, GeometryError};
+use jffs2_tx::wire::Endian;
+
+use crate::BuildError;
+
+/// What an image is to look like. The default suits NOR flash with eraseblocks of 64 KiB and a little-endian CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Byte order of the CPU that will read it.
+    pub endian: Endian,
+    /// Eraseblock size, bytes: a power of two from 4 KiB to 16 MiB.
+    pub eraseblock: u32,
+    /// Whether each eraseblock starts with a cleanmarker: yes on NOR, no on NAND and UBI.
+    pub cleanmarkers: bool,
+    /// Most bytes of a file in one node: the CPU's page size, a power of two from 512 bytes to 64 KiB.
+    pub page_size: u32,
+    /// What follows the last node.
+    pub pad: Pad,
+    /// Whether each eraseblock ends in a summary, which makes mounting faster.
+    pub summary: bool,
+    /// Whether all metadata stands before all files' data.
+    pub sort: bool,
+}
+
+/// What follows the last node of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pad {
+    /// Nothing, but a summary if there are any.
+    None,
+    /// 0xFF to the end of its eraseblock.
+    Eraseblock,
+    /// 0xFF to this size of the image, bytes: a whole number of eraseblocks, less than 4 GiB.
+    To(u64),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            endian: Endian::Little,
+            eraseblock: 64 << 10,
+            cleanmarkers: true,
+            page_size: 4096,
+            pad: Pad::None,
+            summary: false,
+            sort: false,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        let eraseblock = self.eraseblock;
+        let size = match self.pad {
+            Pad::To(size) => size,
+            Pad::None | Pad::Eraseblock => u64::from(eraseblock),
+        };
+        match Geometry::new(FlashKind::Nor, size, eraseblock, 1) {
+            Err(GeometryError::Size { .. }) => return Err(BuildError::PadSize { size, eraseblock }),
+            Err(_) => return Err(BuildError::Eraseblock(eraseblock)),
+            Ok(_) => {}
+        }
+        if !self.page_size.is_power_of_two() || !(512..=64 << 10).contains(&self.page_size) {
+            return Err(BuildError::PageSize(self.page_size));
+        }
+        Ok(())
+    }
+}

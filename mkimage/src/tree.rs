@@ -1,0 +1,114 @@
+//! One inode after the other: metadata, names, contents.
+
+use std::io::Write;
+
+use jffs2_tx::inode_kind::{FileKind, Meta};
+use jffs2_tx::source::{Content, NodeId, SourceKind, SourceTree};
+use jffs2_tx::wire::{Compression, Dirent, Inode};
+
+use crate::deflate::Deflate;
+use crate::file::{FileError, FileNodes, FileWriter};
+use crate::packer::Packer;
+use crate::plan::Plan;
+use crate::{BuildError, Pad, Report};
+
+/// The version of an inode's first node.
+const FIRST_VERSION: u32 = 1;
+
+pub(crate) struct TreeWriter<'t, W> {
+    tree: &'t SourceTree,
+    plan: &'t Plan,
+    page_size: u32,
+    packer: Packer<'t, W>,
+    deflate: Deflate,
+    report: Report,
+}
+
+impl<'t, W: Write> TreeWriter<'t, W> {
+    pub(crate) fn new(tree: &'t SourceTree, plan: &'t Plan, page_size: u32, packer: Packer<'t, W>) -> Self {
+        Self { tree, plan, page_size, packer, deflate: Deflate::new(), report: Report::default() }
+    }
+
+    /// Writes all nodes of one inode.
+    pub(crate) fn write(&mut self, id: NodeId) -> Result<(), BuildError> {
+        self.report.inodes += 1;
+        match &self.tree.node(id).kind {
+            SourceKind::Directory(_) => self.directory(id),
+            SourceKind::File { size, content } => self.file(id, *size, content),
+            SourceKind::Symlink(target) => self.special(Inode { isize: target.len() as u32, ..self.inode(id) }, target),
+            SourceKind::CharDevice(device) | SourceKind::BlockDevice(device) => {
+                self.special(self.inode(id), &device.encode(self.packer.endian()))
+            }
+            SourceKind::Fifo | SourceKind::Socket => self.special(self.inode(id), &[]),
+        }
+    }
+
+    /// Ends the image.
+    pub(crate) fn finish(self, pad: Pad) -> Result<Report, BuildError> {
+        let size = self.packer.finish(pad)?;
+        Ok(Report { bytes: size.bytes, eraseblocks: size.eraseblocks, nodes: size.nodes, ..self.report })
+    }
+
+    fn directory(&mut self, id: NodeId) -> Result<(), BuildError> {
+        let mut inode = self.inode(id);
+        let tree = self.tree;
+        for (name, child) in tree.children(id) {
+            self.packer.dirent(&Dirent {
+                pino: inode.ino,
+                version: inode.version,
+                ino: self.plan.ino(child),
+                mctime: inode.mtime,
+                kind: tree.node(child).kind.file_kind().dirent_type(),
+                name,
+            })?;
+            inode.version += 1;
+        }
+        // Linux takes a directory's time from its highest version: this one.
+        self.packer.inode(&inode, &[])
+    }
+
+    fn file(&mut self, id: NodeId, size: u32, content: &Content) -> Result<(), BuildError> {
+        let next = Inode { isize: size, ..self.inode(id) };
+        let result = content.open().map_err(FileError::Read).and_then(|content| {
+            let nodes = FileNodes { packer: &mut self.packer, report: &mut self.report, next };
+            FileWriter { nodes, deflate: &mut self.deflate, page_size: self.page_size }.write(content)
+        });
+        result.map_err(|error| match error {
+            FileError::Read(source) => BuildError::Read { path: self.path_of(id, content), source },
+            FileError::Changed => BuildError::Changed { path: self.path_of(id, content) },
+            FileError::Build(error) => error,
+        })
+    }
+
+    /// Writes an inode whose data, if any, is stored as it is in one node.
+    fn special(&mut self, inode: Inode, data: &[u8]) -> Result<(), BuildError> {
+        self.packer.inode(&Inode { dsize: data.len() as u32, ..inode }, data)
+    }
+
+    /// The inode's first node, without data.
+    fn inode(&self, id: NodeId) -> Inode {
+        let node = self.tree.node(id);
+        let Meta { mode, uid, gid, mtime } = node.meta;
+        let kind = node.kind.file_kind();
+        Inode {
+            ino: self.plan.ino(id),
+            version: FIRST_VERSION,
+            mode: kind.mode_bits() | if kind == FileKind::Symlink { 0o777 } else { mode },
+            uid,
+            gid,
+            isize: 0,
+            atime: mtime,
+            mtime,
+            ctime: mtime,
+            offset: 0,
+            csize: 0,
+            dsize: 0,
+            compression: Compression::None,
+            data_crc: 0,
+        }
+    }
+
+    fn path_of(&self, id: NodeId, content: &Content) -> String {
+        content.path().map_or_else(|| self.tree.path_of(id), |path| path.display().to_string())
+    }
+}
