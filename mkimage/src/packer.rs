@@ -170,3 +170,18 @@ fn inode_entry(inode: &Inode, offset: usize, stored: usize) -> SummaryEntry<'sta
     let totlen = (INODE_SIZE + stored) as u32;
     SummaryEntry::Inode { ino: inode.ino, version: inode.version, offset: offset as u32, totlen }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_ends_below_4_gib() {
+        let dirent = Dirent { pino: 1, version: 1, ino: 2, mctime: 0, kind: 8, name: b"x" };
+        let mut packer = Packer::new(std::io::sink(), &Options::default());
+        packer.blocks = (u32::MAX >> 16) - 1;
+        assert!(packer.dirent(&dirent).is_ok());
+        packer.finish_block().unwrap();
+        assert!(matches!(packer.dirent(&dirent), Err(BuildError::FourGib)));
+    }
+}

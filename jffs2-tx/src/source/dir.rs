@@ -242,13 +242,13 @@ mod tests {
         let path = dir.path().join("secret");
         fs::write(&path, b"").unwrap();
         assert!(matches!(SourceTree::from_dir(&path).unwrap_err().reason, Refusal::NotADirectory));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         // Root may read everything.
         if File::open(&path).is_err() {
             assert!(refusal(&dir).starts_with("/secret: "));
             fs::remove_file(&path).unwrap();
             fs::create_dir(&path).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
             assert!(refusal(&dir).starts_with("/secret: "));
         }
     }

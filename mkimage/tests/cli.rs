@@ -1,0 +1,166 @@
+//! The command line: what it writes, and how it fails.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use jffs2_mkimage::Options;
+use walk::read_back;
+
+#[allow(dead_code, reason = "shared with the tests of images")]
+mod walk;
+
+/// A directory with one file, and a place for images.
+fn setup() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("root")).unwrap();
+    fs::write(dir.path().join("root/hello"), "hello\n").unwrap();
+    dir
+}
+
+fn mkimage(dir: &Path, args: &str) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+fn command(dir: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jffs2-mkimage"));
+    command.current_dir(dir).args(args.split_whitespace()).env_remove("SOURCE_DATE_EPOCH");
+    command
+}
+
+fn error_of(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(output.stdout.is_empty());
+    if code == 1 {
+        assert!(text.starts_with("jffs2-mkimage: error: ") && text.lines().count() == 1, "{text}");
+    }
+    text
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn builds_with_the_options_of_mkfs() {
+    let dir = setup();
+    let built = |args: &str| {
+        let output = mkimage(dir.path(), args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty() && output.stdout.is_empty());
+        fs::read(dir.path().join("img")).unwrap()
+    };
+    let plain = built("-r root -o img -l");
+    let listing = read_back(&plain, &Options::default());
+    assert_eq!(listing[&b"/hello"[..]].content, b"hello\n");
+    assert_eq!(built("-d root --output img --little-endian --eraseblock 0x10000 --pagesize 4096"), plain);
+    assert_eq!(built("-r root -oimg -l -e64"), plain);
+    assert_eq!(built("-r root -o img -b")[..4], [0x19, 0x85, 0x20, 0x03]);
+    assert_eq!(built("-r root -o img -l -n")[2..4], [0x01, 0xe0], "no cleanmarker");
+    assert_eq!(built("-r root -o img -p -l -e 128").len(), 131_072);
+    assert_eq!(built("-r root -o img --pad --summary").len(), 65_536);
+    for eight in ["-p 8MiB", "-p8M", "--pad=8192K", "--pad 0x800000"] {
+        assert_eq!(built(&format!("-r root -o img {eight} --sort")).len(), 8 << 20);
+    }
+    assert_eq!(names(dir.path()), ["img", "root"]);
+}
+
+#[test]
+fn standard_output_and_the_report() {
+    let dir = setup();
+    let direct = mkimage(dir.path(), "-r root -o - -v");
+    let json = mkimage(dir.path(), "-r root -o img --json");
+    assert_eq!(direct.stdout, fs::read(dir.path().join("img")).unwrap());
+    assert!(String::from_utf8(direct.stderr).unwrap().contains("2 inodes"));
+    let text = String::from_utf8(json.stdout).unwrap();
+    assert_eq!((text.lines().count(), json.stderr.len()), (1, 0));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let bytes = direct.stdout.len();
+    let expected = serde_json::json!({
+        "bytes": bytes, "eraseblocks": 1, "nodes": 3, "inodes": 2, "data_bytes": 6, "hole_bytes": 0, "stored_bytes": 6
+    });
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn usage_errors() {
+    let dir = setup();
+    for args in [
+        "",
+        "-r root",
+        "-o img",
+        "-r root -o img -l -b",
+        "-r root -o img -e x",
+        "-r root -o img -e 5G",
+        "-r root -o img -s -1",
+        "-r root -o img extra",
+        "-r root -o - --json",
+    ] {
+        let text = error_of(&mkimage(dir.path(), args), 2);
+        assert!(text.starts_with("error: "), "{text}");
+    }
+    assert_eq!(names(dir.path()), ["root"]);
+}
+
+#[test]
+fn errors_name_the_path_and_leave_no_image() {
+    let dir = setup();
+    let fails = |args: &str, text: &str| {
+        let error = error_of(&mkimage(dir.path(), args), 1);
+        assert!(error.contains(text), "{error}");
+    };
+    fails("-r none -o img", "none: No such file");
+    fails("-r root/hello -o img", "root/hello: not a directory");
+    fails("-r root -o none/img", "none/img: ");
+    fails("-r root -o root", "root: ");
+    fails("-r root -o img -e 96K", "eraseblock size 98304");
+    fails("-r root -o img -s 1M", "page size 1048576");
+    fails("-r root -o img -p 100000", "cannot pad to 100000 bytes");
+    fails("-r root -o img -p 0", "cannot pad to 0 bytes");
+    for i in 0..1000 {
+        fs::write(dir.path().join(format!("root/{i}")), "").unwrap();
+    }
+    fails("-r root -o img -p 64K", "more than the 65536 to pad to");
+    let name = "n".repeat(255);
+    fs::write(dir.path().join("root").join(&name), "").unwrap();
+    fails("-r root -o img", &format!("root/{name}: the name is 255 bytes long"));
+    assert_eq!(names(dir.path()), ["root"]);
+}
+
+#[test]
+fn a_failed_build_keeps_the_old_image() {
+    let dir = setup();
+    fs::write(dir.path().join("img"), "old").unwrap();
+    error_of(&mkimage(dir.path(), "-r root -o img -e 96K"), 1);
+    assert_eq!(fs::read(dir.path().join("img")).unwrap(), b"old");
+    // A symlink keeps its place: what it leads to is replaced.
+    std::os::unix::fs::symlink("img", dir.path().join("link")).unwrap();
+    assert!(mkimage(dir.path(), "-r root -o link").status.success());
+    assert!(fs::symlink_metadata(dir.path().join("link")).unwrap().is_symlink());
+    assert_ne!(fs::read(dir.path().join("img")).unwrap(), b"old");
+    // A device is written to.
+    assert!(mkimage(dir.path(), "-r root -o /dev/null").status.success());
+}
+
+#[test]
+fn source_date_epoch_lowers_times() {
+    let dir = setup();
+    let times = |epoch: &str| -> Vec<u32> {
+        assert!(command(dir.path(), "-r root -o img -l").env("SOURCE_DATE_EPOCH", epoch).status().unwrap().success());
+        let image = fs::read(dir.path().join("img")).unwrap();
+        read_back(&image, &Options::default()).values().map(|entry| entry.mtime).collect()
+    };
+    let hello = fs::File::options().write(true).open(dir.path().join("root/hello")).unwrap();
+    hello.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(900)).unwrap();
+    assert_eq!(times("1000"), [1000, 900]);
+    assert_eq!(times("99999999999")[1], 900);
+    for wrong in ["", "-1", "now"] {
+        let output = command(dir.path(), "-r root -o img").env("SOURCE_DATE_EPOCH", wrong).output().unwrap();
+        assert!(error_of(&output, 1).contains("SOURCE_DATE_EPOCH"));
+    }
+}
