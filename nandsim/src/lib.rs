@@ -1,7 +1,26 @@
 //! Simulated NOR and NAND flash, and the power cuts to try on code that writes to it.
 //!
 //! [`Chip`] enforces the rules of programming and erasing; [`Recorder`] keeps what was done as a [`Trace`]; [`cuts_all`]
-//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them.
+//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them. Nothing
+//! here knows JFFS2 but the [`sample`] trees.
+//!
+//! ```
+//! use jffs2_tx::flash::{FlashKind, FlashMut, Geometry};
+//! use nandsim::{Chip, Recorder, Walker, cuts_all};
+//!
+//! let geometry = Geometry::new(FlashKind::Nor, 1 << 20, 65536, 1)?;
+//! let start = Chip::new(geometry, 0);
+//! let mut flash = Recorder::new(start.clone());
+//! flash.program(0, b"\x00")?;
+//! flash.program(1, b"payload")?;
+//! flash.sync()?;
+//!
+//! for (cut, chip) in Walker::new(start, flash.trace(), 0, cuts_all(flash.trace())) {
+//!     let cells = chip.block_data(0);
+//!     assert!(cells[0] == 0 || cells[1] == 0xff, "{cut}: payload without its begin");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod chip;
@@ -9,6 +28,7 @@ mod content;
 mod cut;
 mod fault;
 mod rng;
+mod sample;
 mod trace;
 
 pub use chip::{Chip, ChipError, Counters, OobState};
@@ -16,4 +36,5 @@ pub use content::ContentId;
 pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
 pub use fault::{Fault, FaultKind};
 pub use rng::Rng;
+pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_small_change};
 pub use trace::{Op, Recorder, Trace};
