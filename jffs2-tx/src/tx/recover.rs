@@ -13,7 +13,7 @@ use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::{free_block, program, reusable, sync};
 use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
-use crate::wire::{CommitPoint, DIRENT_SIZE, Dirent, Endian, HEAD_SIZE, MarkerKind};
+use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, MarkerKind};
 
 /// One step of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,13 +121,18 @@ fn seal_dirent<F: Flash>(
     commit: &MarkerRecord,
 ) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
     let geometry = *flash.geometry();
+    // Elsewhere a write unit that reads blank may have been programmed by a torn seal: it must not be again.
+    if !geometry.can_overwrite() {
+        return Ok(None);
+    }
     let start = geometry.offset_of(block);
     let mut bytes = vec![0; geometry.eraseblock() as usize];
     let found = scan_one(flash, Rules { endian, summaries: true }, block, &mut bytes)?;
     let after: Vec<_> = found.dirents.iter().filter(|dirent| dirent.at > commit.at).collect();
     let [only] = after[..] else { return Ok(None) };
-    let end = (found.written_end.max(found.end) - start).next_multiple_of(geometry.write_size());
-    let room = DIRENT_SIZE + usize::from(only.name_len) + geometry.write_size() as usize;
+    // What a torn seal left may end anywhere; nodes start at multiples of 4.
+    let end = (found.written_end.max(found.end) - start).next_multiple_of(4);
+    let room = Dirent::flash_size(usize::from(only.name_len));
     if !found.inodes.is_empty() || end as usize + room > bytes.len() || commit.at - start != body_start(&geometry, None)
     {
         return Ok(None);
