@@ -5,7 +5,7 @@ use alloc::{collections::VecDeque, vec, vec::Vec};
 use super::{WriteError, program, sync};
 use crate::flash::{Flash, FlashKind, FlashMut, Geometry};
 use crate::index::Index;
-use crate::scan::BlockState;
+use crate::scan::{BlockState, blank_prefix, written_end};
 use crate::wire::{Cleanmarker, Endian};
 
 /// Eraseblocks in which no reader sees a node that matters, ascending.
@@ -74,8 +74,9 @@ pub fn blank_check<F: Flash>(flash: &F, block: u32) -> Result<(), WriteError<F::
     let device = |error| WriteError::Device { operation: "read back", offset, error };
     let mut bytes = vec![0; geometry.eraseblock() as usize];
     flash.read(offset, &mut bytes).map_err(device)?;
-    if let Some(at) = bytes.iter().position(|byte| *byte != 0xff) {
-        return Err(WriteError::ReadBack { operation: "erase", offset: offset + at as u32 });
+    let blank = blank_prefix(&bytes);
+    if blank < bytes.len() {
+        return Err(WriteError::ReadBack { operation: "erase", offset: offset + blank as u32 });
     }
     if flash.has_oob_cleanmarker(block).map_err(device)? {
         return Err(WriteError::ReadBack { operation: "erase of the OOB area", offset });
@@ -135,8 +136,10 @@ fn destroy_hidden<F: FlashMut>(flash: &mut F, geometry: &Geometry, block: u32) -
     let mut bytes = vec![0; geometry.eraseblock() as usize];
     flash.read(start, &mut bytes).map_err(|error| WriteError::Device { operation: "read", offset: start, error })?;
     let unit = geometry.write_size() as usize;
-    let Some(first) = bytes.iter().position(|byte| *byte != 0xff) else { return Ok(()) };
-    let end = bytes.iter().rposition(|byte| *byte != 0xff).map_or(first, |last| last + 1);
+    let (first, end) = (blank_prefix(&bytes), written_end(&bytes));
+    if first >= end {
+        return Ok(());
+    }
     let (first, end) = (first / unit * unit, end.next_multiple_of(unit));
     program(flash, start + first as u32, &vec![0; end - first])?;
     sync(flash, start)
