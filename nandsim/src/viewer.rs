@@ -6,16 +6,18 @@ use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{Flash, FlashKind, Geometry};
 use jffs2_tx::index::IndexBuilder;
 use jffs2_tx::scan::{BlockScan, BlockState, Rules, incompatible, scan_one};
-use jffs2_tx::wire::Endian;
+use jffs2_tx::wire::{DIRENT_SIZE, Endian, INODE_SIZE};
 
 use crate::cache::Cache;
 use crate::chip::{Chip, ChipError, OobState};
-use crate::content::ContentId;
+use crate::content::{ContentId, Hasher};
 use crate::reader::ByReader;
 use crate::snapshot::{Contents, Snapshot, SnapshotError};
 
 /// Scans that are kept for each eraseblock.
 const KNOWN_SCANS: usize = 8;
+/// Trees that are kept.
+const KNOWN_VIEWS: usize = 64;
 
 /// Why a reader sees no tree, or one that cannot last.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +43,18 @@ pub type View = Result<Snapshot, ViewError>;
 #[derive(Debug)]
 pub struct Viewer {
     rules: ByReader<Rules>,
-    scans: Cache<(u32, ContentId), ByReader<Arc<BlockScan>>>,
+    scans: Cache<(u32, ContentId), ByReader<Arc<Scanned>>>,
+    views: Cache<ContentId, Arc<View>>,
     contents: Contents,
     buf: Vec<u8>,
+}
+
+/// An eraseblock as one reader sees it.
+#[derive(Debug)]
+struct Scanned {
+    found: BlockScan,
+    /// Identifies its visible nodes, their bytes included. A tree depends on nothing else.
+    visible: ContentId,
 }
 
 impl Viewer {
@@ -53,6 +64,7 @@ impl Viewer {
         Self {
             rules: ByReader::rules(endian),
             scans: Cache::new(KNOWN_SCANS * geometry.blocks() as usize),
+            views: Cache::new(KNOWN_VIEWS),
             contents: Contents::default(),
             buf: vec![0; geometry.eraseblock() as usize],
         }
@@ -60,62 +72,97 @@ impl Viewer {
 
     /// What each reader sees.
     pub fn views(&mut self, chip: &Chip) -> ByReader<Arc<View>> {
-        let blocks = match (0..chip.geometry().blocks()).map(|block| self.scan(chip, block)).collect::<Result<Vec<_>, _>>() {
-            Ok(blocks) => blocks,
+        let scanned: Result<Vec<_>, _> = (0..chip.geometry().blocks()).map(|block| self.scan(chip, block)).collect();
+        match scanned {
+            Ok(blocks) => ByReader {
+                with_summaries: self.view(chip, self.rules.with_summaries, &blocks, |by| &by.with_summaries),
+                without_summaries: self.view(chip, self.rules.without_summaries, &blocks, |by| &by.without_summaries),
+            },
             Err(error) => {
                 let failed = Arc::new(Err(error.into()));
-                return ByReader { with_summaries: Arc::clone(&failed), without_summaries: failed };
+                ByReader { with_summaries: Arc::clone(&failed), without_summaries: failed }
             }
-        };
-        let rules = self.rules;
-        let with = blocks.iter().map(|scans| &*scans.with_summaries);
-        let with_summaries = Arc::new(self.view(chip, rules.with_summaries, with));
-        // Readers differ only about eraseblocks with a valid summary.
-        let alike = blocks.iter().all(|scans| Arc::ptr_eq(&scans.with_summaries, &scans.without_summaries));
-        let without = blocks.iter().map(|scans| &*scans.without_summaries);
-        let without_summaries = match alike {
-            true => Arc::clone(&with_summaries),
-            false => Arc::new(self.view(chip, rules.without_summaries, without)),
-        };
-        ByReader { with_summaries, without_summaries }
-    }
-
-    fn view<'s>(&mut self, chip: &Chip, rules: Rules, blocks: impl Iterator<Item = &'s BlockScan>) -> View {
-        let mut builder = IndexBuilder::new(*chip.geometry(), rules);
-        for (block, scan) in (0..).zip(blocks) {
-            if let Some(node) = incompatible(scan) {
-                return Err(ReadError::Incompatible { offset: node.at, nodetype: node.nodetype }.into());
-            }
-            if is_overwritable(chip, block, scan) {
-                return Err(ViewError::Overwritable { block });
-            }
-            builder.add(scan);
         }
-        Ok(Snapshot::of_chip(chip, &builder.finish(), &mut self.contents)?)
     }
 
-    fn scan(&mut self, chip: &Chip, block: u32) -> Result<ByReader<Arc<BlockScan>>, ReadError<ChipError>> {
+    fn view(
+        &mut self,
+        chip: &Chip,
+        rules: Rules,
+        blocks: &[ByReader<Arc<Scanned>>],
+        of_reader: impl Fn(&ByReader<Arc<Scanned>>) -> &Scanned,
+    ) -> Arc<View> {
+        let mut visible = Hasher::new();
+        for (block, scanned) in (0..).zip(blocks.iter().map(&of_reader)) {
+            if let Some(error) = refusal(chip, block, &scanned.found) {
+                return Arc::new(Err(error));
+            }
+            visible.update(&scanned.visible.0.to_le_bytes());
+        }
+        let id = visible.finish();
+        self.views.get(&id).unwrap_or_else(|| {
+            let mut builder = IndexBuilder::new(*chip.geometry(), rules);
+            blocks.iter().map(of_reader).for_each(|scanned| builder.add(&scanned.found));
+            let view = Snapshot::of_chip(chip, &builder.finish(), &mut self.contents).map_err(ViewError::from);
+            let view = Arc::new(view);
+            self.views.insert(id, Arc::clone(&view));
+            view
+        })
+    }
+
+    fn scan(&mut self, chip: &Chip, block: u32) -> Result<ByReader<Arc<Scanned>>, ReadError<ChipError>> {
         let key = (block, chip.block_id(block));
         if let Some(known) = self.scans.get(&key) {
             return Ok(known);
         }
-        let with_summaries = Arc::new(scan_one(chip, self.rules.with_summaries, block, &mut self.buf)?);
-        let without_summaries = match with_summaries.by_summary {
-            true => Arc::new(scan_one(chip, self.rules.without_summaries, block, &mut self.buf)?),
+        let with_summaries = self.scan_by(chip, self.rules.with_summaries, block)?;
+        // Readers differ only about eraseblocks with a valid summary.
+        let without_summaries = match with_summaries.found.by_summary {
+            true => self.scan_by(chip, self.rules.without_summaries, block)?,
             false => Arc::clone(&with_summaries),
         };
         let scans = ByReader { with_summaries, without_summaries };
         self.scans.insert(key, scans.clone());
         Ok(scans)
     }
+
+    fn scan_by(&mut self, chip: &Chip, rules: Rules, block: u32) -> Result<Arc<Scanned>, ReadError<ChipError>> {
+        let found = scan_one(chip, rules, block, &mut self.buf)?;
+        let visible = visible(&found, chip.geometry().offset_of(block), &self.buf);
+        Ok(Arc::new(Scanned { found, visible }))
+    }
+}
+
+fn visible(found: &BlockScan, start: u32, bytes: &[u8]) -> ContentId {
+    let mut hasher = Hasher::new();
+    let mut add = |at: u32, len: usize| {
+        hasher.update(&at.to_le_bytes());
+        hasher.update(&bytes[(at - start) as usize..][..len]);
+    };
+    for dirent in &found.dirents {
+        add(dirent.at, DIRENT_SIZE + usize::from(dirent.name_len));
+    }
+    for node in &found.inodes {
+        // Nobody reads the data of a node in which it is bad.
+        add(node.at, INODE_SIZE + if node.good { node.csize as usize } else { 0 });
+    }
+    hasher.finish()
+}
+
+/// Why the reader gets no tree at all, or the kernel would spoil it.
+fn refusal(chip: &Chip, block: u32, found: &BlockScan) -> Option<ViewError> {
+    if let Some(node) = incompatible(found) {
+        return Some(ReadError::Incompatible { offset: node.at, nodetype: node.nodetype }.into());
+    }
+    is_overwritable(chip, block, found).then_some(ViewError::Overwritable { block })
 }
 
 /// Whether Linux would take an eraseblock for clean and free that is not blank.
-fn is_overwritable(chip: &Chip, block: u32, scan: &BlockScan) -> bool {
-    scan.state == BlockState::Hidden
+fn is_overwritable(chip: &Chip, block: u32, found: &BlockScan) -> bool {
+    found.state == BlockState::Hidden
         && match chip.geometry().kind() {
-            FlashKind::Nand => scan.head_blank && chip.oob(block) == OobState::Cleanmarker,
+            FlashKind::Nand => found.head_blank && chip.oob(block) == OobState::Cleanmarker,
             // Hidden behind no blank head: behind a cleanmarker.
-            FlashKind::Nor => !scan.head_blank,
+            FlashKind::Nor => !found.head_blank,
         }
 }
