@@ -59,6 +59,47 @@ fn the_stock_kernel_reads_what_mkfs_wrote() -> Result<()> {
     Ok(())
 }
 
+/// Prints how many states of a kind the kernel judges in a second, where each changes one or two eraseblocks.
+#[test]
+#[ignore = "a measurement"]
+fn how_fast() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let tree = folder.path().join("tree");
+    make_tree(&tree)?;
+    let kernel = Kernel::debian(None)?;
+    for device in [NOR, LARGE, SMALL] {
+        for (what, make_case) in [
+            ("ro", Case::read_only as fn(String, State) -> Case),
+            ("rw", Case::read_write),
+        ] {
+            let whole = State::from_image(device, &make_image(&tree, device)?)?.with_cleanmarkers();
+            let mut job = Job::new(device);
+            job.cases
+                .extend((0..300).map(|cut| make_case(format!("cut-{cut}"), torn(&whole, cut))));
+            let report = kernel.run(&job)?;
+            let (boot, speed) = (report.boot_seconds, report.mounts_per_second);
+            println!(
+                "{device:?} {what}: boot {boot:.1} s, {speed:.0} mounts/s, {:.1} s in all",
+                report.seconds
+            );
+            ensure!(
+                report.log.is_empty(),
+                "the kernel complains about itself: {:#?}",
+                report.log
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The state with one eraseblock that ends early.
+fn torn(whole: &State, cut: usize) -> State {
+    let index = cut as u32 % 4;
+    let mut block = whole.block(index).cloned().unwrap_or_default();
+    block.data.truncate(block.data.len() * cut / 300);
+    whole.with(index, block)
+}
+
 /// The digests of the two trees there are.
 struct Trees {
     full: String,

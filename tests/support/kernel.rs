@@ -38,6 +38,7 @@
 //! KERNEL_CASE=garbage KERNEL_LOG=1 cargo test -p jffs2-tx-tests --test kernel_stock -- --nocapture
 //! ```
 
+mod bzimage;
 mod debian;
 mod disk;
 mod error;

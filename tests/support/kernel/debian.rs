@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Error;
+use super::bzimage;
 use super::guest::target_folder;
 use super::modules::Modules;
 
@@ -18,7 +19,7 @@ pub(super) struct KernelFiles {
 impl KernelFiles {
     fn in_folder(folder: &Path) -> Self {
         Self {
-            image: folder.join("vmlinuz"),
+            image: folder.join("kernel"),
             modules: Modules::in_folder(folder.join("modules")),
         }
     }
@@ -76,8 +77,7 @@ fn unpack(package: &str, work: &Path, kept: &Path) -> Result<(), Error> {
     Modules::collect(&modules.unwrap_or(tree.clone()), kept.join("modules"))?;
     let boot = tree.join("boot");
     let image = find(&boot, |name| name.starts_with("vmlinuz-")).ok_or(Error::NoImage(boot))?;
-    fs::copy(&image, kept.join("vmlinuz")).map_err(Error::file(&image))?;
-    Ok(())
+    bzimage::write_kernel(&image, work, &kept.join("kernel"))
 }
 
 fn download(package: &str, folder: &Path) -> Result<(), Error> {

@@ -115,10 +115,12 @@ impl State {
     }
 
     /// The same flash with a cleanmarker in the spare area of every good eraseblock, as a NAND flash is erased for jffs2.
+    /// A NOR flash has its cleanmarkers in the data and stays as it is.
     #[must_use]
     pub fn with_cleanmarkers(&self) -> Self {
+        let nand = self.device.page_size().is_some();
         let mark = |block: &Arc<Block>| {
-            if block.bad {
+            if block.bad || !nand {
                 block.clone()
             } else {
                 Arc::new((**block).clone().with_cleanmarker())

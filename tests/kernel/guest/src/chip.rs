@@ -9,6 +9,11 @@ use kernel_guest::script::{BlockStep, DeviceStep};
 
 use crate::{boot, sys};
 
+/// How many bytes of data a page has for each byte of its spare area.
+const OOB_SHARE: usize = 32;
+/// How many bytes have an error correction code of their own.
+const STEP: usize = 256;
+
 /// An MTD device that one module simulates.
 pub(crate) struct Chip {
     step: DeviceStep,
@@ -157,7 +162,6 @@ impl Chip {
 
     /// Clears two bits of a page behind the back of its error correction code, which can repair but one.
     fn break_page(&self, start: u64, page: u32, content: &[u8]) -> Result<()> {
-        const STEP: usize = 256;
         let page_size = self.step.page_size as usize;
         let offset = page as usize * page_size;
         let Some(bytes) = content.get(offset..offset + page_size) else {
@@ -170,7 +174,8 @@ impl Chip {
         let mut cleared = vec![0xff; page_size];
         let odd = (weak..weak + STEP).filter(|&at| bytes[at] & 1 == 1);
         odd.take(2).for_each(|at| cleared[at] = 0xfe);
-        sys::write_raw(&self.mtd, start + offset as u64, &cleared).context("break a page")
+        let oob = vec![0xff; page_size / OOB_SHARE];
+        sys::write_raw(&self.mtd, start + offset as u64, &cleared, &oob).context("break a page")
     }
 }
 

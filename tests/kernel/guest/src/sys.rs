@@ -68,9 +68,9 @@ pub(crate) fn write_oob(mtd: &File, start: u64, oob: &[u8]) -> Result<(), Errno>
     write(mtd, start, &[], oob, OPS_AUTO_OOB)
 }
 
-/// Programs data without touching the spare area, so without error correction.
-pub(crate) fn write_raw(mtd: &File, start: u64, data: &[u8]) -> Result<(), Errno> {
-    write(mtd, start, data, &[], OPS_RAW)
+/// Programs a whole page and its whole spare area with these bytes, without error correction.
+pub(crate) fn write_raw(mtd: &File, start: u64, data: &[u8], oob: &[u8]) -> Result<(), Errno> {
+    write(mtd, start, data, oob, OPS_RAW)
 }
 
 fn write(mtd: &File, start: u64, data: &[u8], oob: &[u8], mode: u8) -> Result<(), Errno> {
