@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount, umount};
 use crate::chip::Chip;
 use crate::disk::Disk;
 use crate::kernel_log::KernelLog;
+use crate::memo::Memo;
 use crate::{one_line, work};
 
 const MOUNT_POINT: &str = "/flash";
@@ -22,6 +23,7 @@ pub(crate) struct Judge<'a> {
     log: KernelLog,
     blocks: HashMap<u32, BlockStep>,
     chip: Option<Chip>,
+    memo: Memo,
     /// The id of what each eraseblock shall hold; none stands for erased.
     wanted: Vec<Option<u32>>,
 }
@@ -35,6 +37,7 @@ impl<'a> Judge<'a> {
             log,
             blocks: HashMap::new(),
             chip: None,
+            memo: Memo::default(),
             wanted: Vec::new(),
         })
     }
@@ -70,12 +73,12 @@ impl<'a> Judge<'a> {
         self.renew_worn_chip()?;
         match self.prepare() {
             Err(error) => report_error(case, Phase::Prepare, &error),
-            Ok(chip) => match case.mode {
-                Mode::ReadOnly => look(chip, case, Phase::ReadOnly),
+            Ok((chip, memo)) => match case.mode {
+                Mode::ReadOnly => look(chip, memo, case, Phase::ReadOnly),
                 Mode::ReadWrite => {
-                    look_and_work(chip, case);
+                    look_and_work(chip, memo, case);
                     chip.forget();
-                    look(chip, case, Phase::Remount);
+                    look(chip, memo, case, Phase::Remount);
                 }
             },
         }
@@ -102,7 +105,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Brings the chip to the wanted state.
-    fn prepare(&mut self) -> Result<&mut Chip> {
+    fn prepare(&mut self) -> Result<(&mut Chip, &mut Memo)> {
         let chip = self.chip.as_mut().context("no device yet")?;
         for (index, id) in self.wanted.iter().enumerate() {
             let block = id
@@ -111,21 +114,21 @@ impl<'a> Judge<'a> {
             chip.bring(index, block, |block| self.disk.content(block))
                 .with_context(|| format!("eraseblock {index}"))?;
         }
-        Ok(chip)
+        Ok((chip, &mut self.memo))
     }
 }
 
 /// Mounts read-only and reports the tree.
-fn look(chip: &Chip, case: &CaseStep, phase: Phase) {
-    let walked = mounted(chip, MsFlags::MS_RDONLY, |root| Ok(listing::walk(root)?));
+fn look(chip: &Chip, memo: &mut Memo, case: &CaseStep, phase: Phase) {
+    let walked = mounted(chip, MsFlags::MS_RDONLY, |root| memo.walk(root));
     report(case, phase, walked);
 }
 
 /// Mounts for writing, reports the tree, and works in it.
-fn look_and_work(chip: &Chip, case: &CaseStep) {
+fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
     let mut worked = Ok(());
     let walked = mounted(chip, MsFlags::empty(), |root| {
-        let entries = listing::walk(root)?;
+        let entries = memo.walk(root)?;
         worked = work::work(root, &entries, chip.block_size());
         nix::unistd::sync();
         Ok(entries)

@@ -106,12 +106,20 @@ pub fn digest(entries: &[Entry]) -> String {
 
 /// Lists the tree under `root` as the running kernel shows it.
 pub fn walk(root: &Path) -> Result<Vec<Entry>, WalkError> {
-    let mut entries = vec![read_entry(root, b".".to_vec())?];
+    walk_with(root, &mut file_digest)
+}
+
+/// What tells the digest of the file at a path.
+pub type FileDigest<'a> = dyn FnMut(&Path) -> io::Result<[u8; 32]> + 'a;
+
+/// Like [`walk`], with another way to get the digests of files.
+pub fn walk_with(root: &Path, digest: &mut FileDigest<'_>) -> Result<Vec<Entry>, WalkError> {
+    let mut entries = vec![read_entry(root, b".".to_vec(), digest)?];
     let mut directories = vec![b".".to_vec()];
     while let Some(directory) = directories.pop() {
         for name in names(root, &directory)? {
             let path = [&directory[..], b"/", &name].concat();
-            let entry = read_entry(root, path)?;
+            let entry = read_entry(root, path, digest)?;
             if entry.is_directory() {
                 directories.push(entry.path.clone());
             }
@@ -172,14 +180,12 @@ fn names(root: &Path, directory: &[u8]) -> Result<Vec<Vec<u8>>, WalkError> {
         .collect()
 }
 
-fn read_entry(root: &Path, path: Vec<u8>) -> Result<Entry, WalkError> {
+fn read_entry(root: &Path, path: Vec<u8>, digest: &mut FileDigest<'_>) -> Result<Entry, WalkError> {
     let place = on_disk(root, &path);
     let meta = fs::symlink_metadata(&place).map_err(WalkError::at("stat", &path))?;
     let mut entry = from_metadata(path, &meta);
     match entry.mode & TYPE_MASK {
-        REGULAR => {
-            entry.sha256 = Some(file_digest(&place).map_err(WalkError::at("read", &entry.path))?)
-        }
+        REGULAR => entry.sha256 = Some(digest(&place).map_err(WalkError::at("read", &entry.path))?),
         SYMLINK => {
             let target = fs::read_link(&place).map_err(WalkError::at("readlink", &entry.path))?;
             entry.target = target.into_os_string().into_vec();

@@ -14,6 +14,7 @@ mod chip;
 mod disk;
 mod judge;
 mod kernel_log;
+mod memo;
 mod sys;
 mod work;
 
