@@ -22,7 +22,7 @@
 //!
 //! # What it needs
 //!
-//! A Debian or Ubuntu machine, and `apt-get install qemu-system-x86 xz-utils`. The kernel's package is fetched once with
+//! A Debian or Ubuntu machine, and `apt-get install qemu-system-x86 xz-utils zstd`. The kernel's package is fetched once with
 //! `apt-get download`, not installed, and kept under `target/kernel`.
 //!
 //! # One case by hand

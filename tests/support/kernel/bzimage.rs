@@ -8,16 +8,37 @@ use std::process::Command;
 use super::Error;
 use super::debian::output;
 
-const XZ: &[u8] = b"\xfd7zXZ\0";
+/// How a packed kernel begins, the program that unpacks it, and the Debian package of the program.
+const PACKERS: [(&[u8], &str, &str); 2] = [
+    (b"\xfd7zXZ\0", "xz", "xz-utils"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd"),
+];
 
-/// Writes the kernel to boot: unpacked if it is packed by xz, as Debian's are, else the image as it is.
+/// Writes the kernel to boot: unpacked if it is packed as Debian's are, else the image as it is.
 pub(super) fn write_kernel(image: &Path, work: &Path, kernel: &Path) -> Result<(), Error> {
     let bytes = fs::read(image).map_err(Error::file(image))?;
-    let content = match payload(&bytes) {
-        Some(packed) if packed.starts_with(XZ) => unpack(packed, &work.join("payload.xz"))?,
-        _ => bytes,
+    let content = match payload(&bytes).and_then(packer) {
+        Some((packed, program, package)) => {
+            let file = work.join("payload");
+            fs::write(&file, packed).map_err(Error::file(&file))?;
+            output(
+                Command::new(program).arg("-dc").arg(&file),
+                program,
+                package,
+            )?
+        }
+        None => bytes,
     };
     fs::write(kernel, content).map_err(Error::file(kernel))
+}
+
+fn packer(payload: &[u8]) -> Option<(&[u8], &'static str, &'static str)> {
+    // Behind the packed kernel is its unpacked length.
+    let packed = payload.get(..payload.len().checked_sub(4)?)?;
+    let (_, program, package) = PACKERS
+        .into_iter()
+        .find(|(magic, ..)| packed.starts_with(magic))?;
+    Some((packed, program, package))
 }
 
 /// The packed kernel, found by the fields of the boot protocol's setup header (version 2.08 and later).
@@ -32,16 +53,4 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     };
     let start = (setup_sectors + 1) * SECTOR + word(0x248)?;
     image.get(start..start.checked_add(word(0x24c)?)?)
-}
-
-fn unpack(packed: &[u8], file: &Path) -> Result<Vec<u8>, Error> {
-    fs::write(file, packed).map_err(Error::file(file))?;
-    // Behind the stream the image has its unpacked size, which xz must not take for a second stream.
-    output(
-        Command::new("xz")
-            .args(["-dc", "--single-stream"])
-            .arg(file),
-        "xz",
-        "xz-utils",
-    )
 }

@@ -25,10 +25,11 @@ impl Modules {
         Self { folder }
     }
 
-    /// Copies the needed modules out of a package's tree, uncompressed.
+    /// Copies the needed modules out of a package's `lib/modules`, uncompressed; but for those that are built in.
     pub(super) fn collect(tree: &Path, folder: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
         let shipped = shipped(tree)?;
+        let builtin = builtin(tree)?;
         let modules = Self { folder };
         let mut missing: Vec<String> = roots().map(str::to_owned).collect();
         let mut seen = HashSet::new();
@@ -36,11 +37,13 @@ impl Modules {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let content = uncompressed(
-                shipped
-                    .get(&name)
-                    .ok_or_else(|| Error::NoModule(name.clone()))?,
-            )?;
+            let Some(file) = shipped.get(&name) else {
+                if builtin.contains(&name) {
+                    continue;
+                }
+                return Err(Error::NoModule(name));
+            };
+            let content = uncompressed(file)?;
             missing.extend(needs(&content));
             let path = modules.path(&name);
             fs::write(&path, content).map_err(Error::file(&path))?;
@@ -59,7 +62,8 @@ impl Modules {
     }
 
     fn append(&self, name: &str, order: &mut Vec<String>) -> Result<(), Error> {
-        if order.iter().any(|known| known == name) {
+        let built_in = !self.path(name).exists();
+        if built_in || order.iter().any(|known| known == name) {
             return Ok(());
         }
         for needed in needs(&self.read(name)?) {
@@ -82,6 +86,16 @@ impl Modules {
 
 fn roots() -> impl Iterator<Item = &'static str> {
     BASE_MODULES.into_iter().chain(DEVICE_MODULES)
+}
+
+/// The modules that are part of the kernel itself, as the list in the version's folder has them.
+fn builtin(tree: &Path) -> Result<HashSet<String>, Error> {
+    let mut names = HashSet::new();
+    for item in fs::read_dir(tree).map_err(Error::file(tree))?.flatten() {
+        let list = fs::read_to_string(item.path().join("modules.builtin")).unwrap_or_default();
+        names.extend(list.lines().filter_map(|line| module_name(Path::new(line))));
+    }
+    Ok(names)
 }
 
 /// All modules under a folder by name.

@@ -18,7 +18,7 @@ const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// Expedited RCU because each mount and unmount waits for grace periods; the other options shorten the boot. The first
 /// process reads the kernel's log itself: if the kernel printed it, its lines would tear ours apart.
-const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 rcupdate.rcu_expedited=1 mitigations=off nokaslr audit=0 \
+const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcupdate.rcu_expedited=1 mitigations=off nokaslr audit=0 \
      lsm= cryptomgr.notests ipv6.disable=1 tsc=reliable no_timer_check random.trust_cpu=on";
 
 /// What the machine is made of.

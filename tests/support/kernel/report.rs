@@ -9,7 +9,7 @@ use super::Error;
 use super::qemu::Console;
 
 /// How many lines of the console an error shows.
-const TAIL: usize = 40;
+const TAIL: usize = 120;
 
 /// All results of a run.
 #[derive(Debug, Clone, Default)]
@@ -155,12 +155,7 @@ impl Parser {
         let last = self.results.last().map_or("boot".to_owned(), |result| {
             format!("{} {}", result.name, result.phase)
         });
-        let from = console.lines.len().saturating_sub(TAIL);
-        let tail: Vec<&str> = console.lines[from..]
-            .iter()
-            .map(|(_, line)| line.as_str())
-            .collect();
-        let tail = tail.join("\n");
+        let tail = tail(&console.lines);
         match console.silence {
             Some(silence) => Error::Silent {
                 silence,
@@ -170,6 +165,18 @@ impl Parser {
             None => Error::Unfinished { last, tail },
         }
     }
+}
+
+/// The end of the console, with room for a trace of the kernel, without lines of trees and of its usual log.
+fn tail(lines: &[(Duration, String)]) -> String {
+    let usual = |line: &str| line.starts_with("LIST ") || line.starts_with("LOG ");
+    let telling = lines
+        .iter()
+        .map(|(_, line)| line.as_str())
+        .filter(|line| !usual(line));
+    let mut last: Vec<&str> = telling.rev().take(TAIL).collect();
+    last.reverse();
+    last.join("\n")
 }
 
 #[cfg(test)]
