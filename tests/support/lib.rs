@@ -1,1 +1,4 @@
 //! Support for the integration tests.
+
+pub mod kernel;
+pub use kernel_guest::listing;
