@@ -9,10 +9,7 @@ use anyhow::{Context, Result, ensure};
 use jffs2_tx_tests::kernel::{Block, Case, Device, Job, Kernel, Outcome, Phase, State};
 use jffs2_tx_tests::listing::{self, DIRECTORY, Entry};
 
-const NOR: Device = Device::Nor {
-    block_size: 64 * 1024,
-    blocks: 32,
-};
+const NOR: Device = Device::Nor { block_size: 64 * 1024, blocks: 32 };
 const LARGE: Device = Device::NandLargePage { blocks: 32 };
 const SMALL: Device = Device::NandSmallPage { blocks: 128 };
 
@@ -22,10 +19,7 @@ fn the_stock_kernel_reads_what_mkfs_wrote() -> Result<()> {
     let tree = folder.path().join("tree");
     make_tree(&tree)?;
     let full = host_listing(&tree)?;
-    let trees = Trees {
-        full: listing::digest(&full),
-        empty: listing::digest(&[mkfs_root(0)]),
-    };
+    let trees = Trees { full: listing::digest(&full), empty: listing::digest(&[mkfs_root(0)]) };
     let jobs = [
         nor_job(&make_image(&tree, NOR)?, &trees)?,
         nand_job("large", LARGE, &make_image(&tree, LARGE)?, &trees)?,
@@ -40,19 +34,11 @@ fn the_stock_kernel_reads_what_mkfs_wrote() -> Result<()> {
         report.boot_seconds,
         report.mounts_per_second
     );
-    ensure!(
-        report.log.is_empty(),
-        "the kernel complains about itself: {:#?}",
-        report.log
-    );
+    ensure!(report.log.is_empty(), "the kernel complains about itself: {:#?}", report.log);
     for result in &report.results {
         let (name, phase, outcome) = (&result.name, result.phase, &result.outcome);
         let wrong = || {
-            format!(
-                "{name} {phase}: {outcome:?}\n{}\nexpected:\n{}",
-                result.listing.join("\n"),
-                listing::text(&full)
-            )
+            format!("{name} {phase}: {outcome:?}\n{}\nexpected:\n{}", result.listing.join("\n"), listing::text(&full))
         };
         ensure!(is_expected(name, phase, outcome, &trees), wrong());
     }
@@ -68,25 +54,14 @@ fn how_fast() -> Result<()> {
     make_tree(&tree)?;
     let kernel = Kernel::debian(None)?;
     for device in [NOR, LARGE, SMALL] {
-        for (what, make_case) in [
-            ("ro", Case::read_only as fn(String, State) -> Case),
-            ("rw", Case::read_write),
-        ] {
+        for (what, make_case) in [("ro", Case::read_only as fn(String, State) -> Case), ("rw", Case::read_write)] {
             let whole = State::from_image(device, &make_image(&tree, device)?)?.with_cleanmarkers();
             let mut job = Job::new(device);
-            job.cases
-                .extend((0..300).map(|cut| make_case(format!("cut-{cut}"), torn(&whole, cut))));
+            job.cases.extend((0..300).map(|cut| make_case(format!("cut-{cut}"), torn(&whole, cut))));
             let report = kernel.run(&job)?;
             let (boot, speed) = (report.boot_seconds, report.mounts_per_second);
-            println!(
-                "{device:?} {what}: boot {boot:.1} s, {speed:.0} mounts/s, {:.1} s in all",
-                report.seconds
-            );
-            ensure!(
-                report.log.is_empty(),
-                "the kernel complains about itself: {:#?}",
-                report.log
-            );
+            println!("{device:?} {what}: boot {boot:.1} s, {speed:.0} mounts/s, {:.1} s in all", report.seconds);
+            ensure!(report.log.is_empty(), "the kernel complains about itself: {:#?}", report.log);
         }
     }
     Ok(())
@@ -141,23 +116,14 @@ fn nand_job(kind: &str, device: Device, image: &[u8], trees: &Trees) -> Result<J
     let full = State::from_image(device, image)?;
     let marked = full.with_cleanmarkers();
     let bad = marked.with(device.blocks() - 1, Block::bad());
-    let unreadable = marked.with(
-        0,
-        Block {
-            unreadable: vec![0],
-            ..full.block(0).context("no block")?.clone()
-        },
-    );
+    let unreadable = marked.with(0, Block { unreadable: vec![0], ..full.block(0).context("no block")?.clone() });
     job.cases.extend([
         Case::read_only(named("blank-empty"), blank.clone()),
         Case::read_only(named("unmarked-full"), full),
         Case::read_only(named("marked-full"), marked.clone()),
         Case::read_only(named("unreadable"), unreadable),
         Case::read_write(named("bad-block-full"), bad),
-        Case::read_write(
-            named("garbage"),
-            State::from_image(device, &vec![0x5a; image.len()])?,
-        ),
+        Case::read_write(named("garbage"), State::from_image(device, &vec![0x5a; image.len()])?),
         Case::read_write(named("written-full"), marked),
         Case::read_write(named("blank-written-empty"), blank.with_cleanmarkers()),
     ]);
@@ -166,11 +132,7 @@ fn nand_job(kind: &str, device: Device, image: &[u8], trees: &Trees) -> Result<J
 
 fn listed(mut job: Job, trees: &Trees) -> Job {
     let known = [trees.full.clone(), trees.empty.clone()];
-    job.cases = job
-        .cases
-        .into_iter()
-        .map(|case| case.listed_unless(&known))
-        .collect();
+    job.cases = job.cases.into_iter().map(|case| case.listed_unless(&known)).collect();
     job
 }
 
@@ -228,19 +190,12 @@ fn mkfs_root(subdirectories: u64) -> Entry {
 fn make_image(tree: &Path, device: Device) -> Result<Vec<u8>> {
     let image = tree.with_extension("jffs2");
     let mut command = Command::new("mkfs.jffs2");
-    command.args([
-        "-l",
-        "-p",
-        "-e",
-        &format!("{}KiB", device.block_size() / 1024),
-    ]);
+    command.args(["-l", "-p", "-e", &format!("{}KiB", device.block_size() / 1024)]);
     if device.page_size().is_some() {
         command.arg("-n");
     }
     command.arg("-r").arg(tree).arg("-o").arg(&image);
-    let status = command
-        .status()
-        .context("mkfs.jffs2; on Debian: apt-get install mtd-utils")?;
+    let status = command.status().context("mkfs.jffs2; on Debian: apt-get install mtd-utils")?;
     ensure!(status.success(), "mkfs.jffs2 failed");
     Ok(fs::read(image)?)
 }

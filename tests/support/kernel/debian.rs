@@ -18,31 +18,18 @@ pub(super) struct KernelFiles {
 
 impl KernelFiles {
     fn in_folder(folder: &Path) -> Self {
-        Self {
-            image: folder.join("kernel"),
-            modules: Modules::in_folder(folder.join("modules")),
-        }
+        Self { image: folder.join("kernel"), modules: Modules::in_folder(folder.join("modules")) }
     }
 }
 
 /// The package that stands behind `linux-image-amd64`.
 pub(super) fn default_package() -> Result<String, Error> {
     const META: &str = "linux-image-amd64";
-    let text = output(
-        Command::new("apt-cache").args(["depends", "--important", META]),
-        "apt-cache",
-        "apt",
-    )?;
+    let text = output(Command::new("apt-cache").args(["depends", "--important", META]), "apt-cache", "apt")?;
     let text = String::from_utf8_lossy(&text);
-    let needed = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let package = needed
-        .into_iter()
-        .find(|name| name.starts_with("linux-image-"));
-    package
-        .map(str::to_owned)
-        .ok_or_else(|| Error::NoPackage(META.to_owned()))
+    let needed = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let package = needed.into_iter().find(|name| name.starts_with("linux-image-"));
+    package.map(str::to_owned).ok_or_else(|| Error::NoPackage(META.to_owned()))
 }
 
 /// The kernel of a package: from the cache, else from Debian.
@@ -62,18 +49,11 @@ pub(super) fn fetch(package: &str) -> Result<KernelFiles, Error> {
 /// Downloads and unpacks the package in `work`, and keeps what is needed in `kept`.
 fn unpack(package: &str, work: &Path, kept: &Path) -> Result<(), Error> {
     download(package, work)?;
-    let archive = find(work, |name| name.ends_with(".deb"))
-        .ok_or_else(|| Error::NoPackage(package.to_owned()))?;
+    let archive = find(work, |name| name.ends_with(".deb")).ok_or_else(|| Error::NoPackage(package.to_owned()))?;
     let tree = work.join("tree");
-    output(
-        Command::new("dpkg").arg("-x").args([&archive, &tree]),
-        "dpkg",
-        "dpkg",
-    )?;
+    output(Command::new("dpkg").arg("-x").args([&archive, &tree]), "dpkg", "dpkg")?;
     // Where /lib is a link to /usr/lib, packages of late put their files behind the link.
-    let modules = [tree.join("lib/modules"), tree.join("usr/lib/modules")]
-        .into_iter()
-        .find(|folder| folder.is_dir());
+    let modules = [tree.join("lib/modules"), tree.join("usr/lib/modules")].into_iter().find(|folder| folder.is_dir());
     Modules::collect(&modules.unwrap_or(tree.clone()), kept.join("modules"))?;
     let boot = tree.join("boot");
     let image = find(&boot, |name| name.starts_with("vmlinuz-")).ok_or(Error::NoImage(boot))?;
@@ -83,9 +63,7 @@ fn unpack(package: &str, work: &Path, kept: &Path) -> Result<(), Error> {
 fn download(package: &str, folder: &Path) -> Result<(), Error> {
     let mut command = Command::new("apt-get");
     // As root, apt would rather download as another user, who may not write here.
-    command
-        .args(["-q", "-o", "APT::Sandbox::User=root", "download", package])
-        .current_dir(folder);
+    command.args(["-q", "-o", "APT::Sandbox::User=root", "download", package]).current_dir(folder);
     match output(&mut command, "apt-get", "apt") {
         Err(Error::Failed { message, .. }) if message.contains("Unable to locate") => {
             Err(Error::NoPackage(package.to_owned()))
@@ -96,11 +74,7 @@ fn download(package: &str, folder: &Path) -> Result<(), Error> {
 
 fn find(folder: &Path, wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let items = fs::read_dir(folder).ok()?.flatten().map(|item| item.path());
-    items.into_iter().find(|path| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(&wanted)
-    })
+    items.into_iter().find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted))
 }
 
 /// Renames the finished folder, so that no one ever sees half of it; another process may have been faster.
@@ -112,22 +86,13 @@ fn put_in_place(kept: &Path, folder: &Path) -> Result<(), Error> {
 }
 
 /// What a program prints.
-pub(super) fn output(
-    command: &mut Command,
-    program: &'static str,
-    package: &'static str,
-) -> Result<Vec<u8>, Error> {
+pub(super) fn output(command: &mut Command, program: &'static str, package: &'static str) -> Result<Vec<u8>, Error> {
     let outcome = command.output();
-    let failed = |message| Error::Failed {
-        program: format!("{command:?}"),
-        message,
-    };
+    let failed = |message| Error::Failed { program: format!("{command:?}"), message };
     match outcome {
         Ok(output) if output.status.success() => Ok(output.stdout),
         Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).into_owned())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(Error::Missing { program, package })
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Missing { program, package }),
         Err(error) => Err(failed(error.to_string())),
     }
 }

@@ -20,8 +20,7 @@ pub(super) fn write(jobs: &[Job], log: bool) -> Result<NamedTempFile, Error> {
         plan.add_job(job);
     }
     let file = NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()))?;
-    plan.write(file.as_file(), log)
-        .map_err(Error::file(file.path()))?;
+    plan.write(file.as_file(), log).map_err(Error::file(file.path()))?;
     Ok(file)
 }
 
@@ -69,10 +68,7 @@ impl Plan {
         *self.ids.entry((block.clone(), device)).or_insert_with(|| {
             let page_size = device.page_size().unwrap_or(device.block_size());
             let len = (trim(&block.data).len() as u32).next_multiple_of(page_size);
-            self.contents.push(Content {
-                block: block.clone(),
-                len,
-            });
+            self.contents.push(Content { block: block.clone(), len });
             next
         })
     }
@@ -80,14 +76,10 @@ impl Plan {
     fn write(&self, file: &File, log: bool) -> std::io::Result<()> {
         let (script, _) = self.script(0);
         // The offsets in the script depend on its own length; leave room for their digits.
-        let start = (SECTOR + script.len() as u64 + 20 * self.contents.len() as u64)
-            .next_multiple_of(SECTOR);
+        let start = (SECTOR + script.len() as u64 + 20 * self.contents.len() as u64).next_multiple_of(SECTOR);
         let (script, end) = self.script(start);
         let mut out = BufWriter::new(file);
-        let header = Header {
-            script_len: script.len() as u64,
-            log,
-        };
+        let header = Header { script_len: script.len() as u64, log };
         write_padded(&mut out, header.to_string().as_bytes(), SECTOR)?;
         write_padded(&mut out, script.as_bytes(), start - SECTOR)?;
         for content in &self.contents {
@@ -103,14 +95,7 @@ impl Plan {
         let mut offset = start;
         for (id, Content { block, len }) in (0..).zip(&self.contents) {
             let (oob, unreadable) = (block.oob.clone(), block.unreadable.clone());
-            let step = BlockStep {
-                id,
-                offset,
-                len: *len,
-                bad: block.bad,
-                oob,
-                unreadable,
-            };
+            let step = BlockStep { id, offset, len: *len, bad: block.bad, oob, unreadable };
             script += &format!("{}\n", Step::Block(step));
             offset += u64::from(*len);
         }
@@ -141,10 +126,7 @@ mod tests {
 
     fn script(cases: Vec<Case>) -> Vec<Step> {
         let mut plan = Plan::default();
-        plan.add_job(&Job {
-            device: DEVICE,
-            cases,
-        });
+        plan.add_job(&Job { device: DEVICE, cases });
         let (text, _) = plan.script(0);
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
@@ -153,24 +135,12 @@ mod tests {
     fn equal_blocks_are_written_once_and_only_changes_are_listed() {
         let one = State::erased(DEVICE).with(1, Block::new(vec![7; 600]));
         let two = one.with(3, Block::new(vec![7; 600])).with(4, Block::bad());
-        let steps = script(vec![
-            Case::read_only("one", one),
-            Case::read_write("two", two),
-        ]);
-        let [
-            Step::Block(data),
-            Step::Block(bad),
-            Step::Device(_),
-            Step::Case(one),
-            Step::Case(two),
-        ] = &steps[..]
+        let steps = script(vec![Case::read_only("one", one), Case::read_write("two", two)]);
+        let [Step::Block(data), Step::Block(bad), Step::Device(_), Step::Case(one), Step::Case(two)] = &steps[..]
         else {
             panic!("{steps:?}")
         };
-        assert_eq!(
-            (data.len, data.bad, bad.len, bad.bad, bad.offset),
-            (1024, false, 0, true, 1024)
-        );
+        assert_eq!((data.len, data.bad, bad.len, bad.bad, bad.offset), (1024, false, 0, true, 1024));
         assert_eq!(one.changes, [(1, 0)]);
         assert_eq!(two.changes, [(3, 0), (4, 1)]);
     }
@@ -179,16 +149,11 @@ mod tests {
     fn names_must_be_words_and_differ() {
         let job = |names: [&str; 2]| Job {
             device: DEVICE,
-            cases: names
-                .map(|name| Case::read_only(name, State::erased(DEVICE)))
-                .to_vec(),
+            cases: names.map(|name| Case::read_only(name, State::erased(DEVICE))).to_vec(),
         };
         assert!(write(&[job(["a", "b"])], false).is_ok());
         for names in [["a", "a"], ["a", ""], ["a", "b c"]] {
-            assert!(
-                matches!(write(&[job(names)], false), Err(Error::Name(_))),
-                "{names:?}"
-            );
+            assert!(matches!(write(&[job(names)], false), Err(Error::Name(_))), "{names:?}");
         }
     }
 }

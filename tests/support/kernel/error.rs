@@ -73,9 +73,6 @@ impl Error {
     /// For `map_err` on what was done to a file.
     pub(super) fn file(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::File {
-            path: path.clone(),
-            source,
-        }
+        move |source| Self::File { path: path.clone(), source }
     }
 }

@@ -17,21 +17,8 @@ pub(super) fn build() -> Result<Vec<u8>, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let target_folder = target_folder()?;
     let mut command = Command::new(cargo);
-    command.args([
-        "rustc",
-        "--quiet",
-        "-p",
-        PACKAGE,
-        "--bin",
-        PACKAGE,
-        "--release",
-        "--target",
-        TARGET,
-    ]);
-    command
-        .arg("--target-dir")
-        .arg(&target_folder)
-        .current_dir(workspace());
+    command.args(["rustc", "--quiet", "-p", PACKAGE, "--bin", PACKAGE, "--release", "--target", TARGET]);
+    command.arg("--target-dir").arg(&target_folder).current_dir(workspace());
     command.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
     output(&mut command, "cargo", "cargo")?;
     let program = target_folder.join(TARGET).join("release").join(PACKAGE);
@@ -40,8 +27,7 @@ pub(super) fn build() -> Result<Vec<u8>, Error> {
 
 /// Where cargo puts what it builds, and we the kernels.
 pub(super) fn target_folder() -> Result<PathBuf, Error> {
-    let folder =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     std::path::absolute(workspace().join(&folder)).map_err(Error::file(&folder))
 }
 

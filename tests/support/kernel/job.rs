@@ -32,9 +32,7 @@ impl Device {
     /// Number of eraseblocks.
     pub fn blocks(self) -> u32 {
         match self {
-            Self::Nor { blocks, .. }
-            | Self::NandLargePage { blocks }
-            | Self::NandSmallPage { blocks } => blocks,
+            Self::Nor { blocks, .. } | Self::NandLargePage { blocks } | Self::NandSmallPage { blocks } => blocks,
         }
     }
 
@@ -59,13 +57,8 @@ impl Device {
     pub(super) fn step(self) -> DeviceStep {
         let (module, parameters) = match self {
             Self::Nor { block_size, blocks } => ("mtdram", mtdram_parameters(block_size, blocks)),
-            Self::NandLargePage { blocks } => (
-                "nandsim",
-                nandsim_parameters(&[0x20, 0xa1, 0x00, 0x15], blocks),
-            ),
-            Self::NandSmallPage { blocks } => {
-                ("nandsim", nandsim_parameters(&[0x20, 0x35], blocks))
-            }
+            Self::NandLargePage { blocks } => ("nandsim", nandsim_parameters(&[0x20, 0xa1, 0x00, 0x15], blocks)),
+            Self::NandSmallPage { blocks } => ("nandsim", nandsim_parameters(&[0x20, 0x35], blocks)),
         };
         DeviceStep {
             module: module.to_owned(),
@@ -79,24 +72,13 @@ impl Device {
 
 fn mtdram_parameters(block_size: u32, blocks: u32) -> Vec<String> {
     let total_kib = u64::from(block_size / 1024) * u64::from(blocks);
-    vec![
-        format!("total_size={total_kib}"),
-        format!("erase_size={}", block_size / 1024),
-    ]
+    vec![format!("total_size={total_kib}"), format!("erase_size={}", block_size / 1024)]
 }
 
 /// A chip is known by its first bytes; of its blocks, the first partition is ours.
 fn nandsim_parameters(id: &[u8], blocks: u32) -> Vec<String> {
-    let names = [
-        "first_id_byte",
-        "second_id_byte",
-        "third_id_byte",
-        "fourth_id_byte",
-    ];
-    let bytes = names
-        .iter()
-        .zip(id)
-        .map(|(name, byte)| format!("{name}={byte:#04x}"));
+    let names = ["first_id_byte", "second_id_byte", "third_id_byte", "fourth_id_byte"];
+    let bytes = names.iter().zip(id).map(|(name, byte)| format!("{name}={byte:#04x}"));
     bytes.chain([format!("parts={blocks}")]).collect()
 }
 
@@ -116,39 +98,25 @@ pub struct Case {
 impl Case {
     /// A case that is mounted read-only: [`super::Phase::ReadOnly`].
     pub fn read_only(name: impl Into<String>, state: State) -> Self {
-        Self {
-            name: name.into(),
-            mode: Mode::ReadOnly,
-            state,
-            listing: Listing::Never,
-        }
+        Self { name: name.into(), mode: Mode::ReadOnly, state, listing: Listing::Never }
     }
 
     /// A case that is mounted for writing and worked in, then mounted read-only: [`super::Phase::ReadWrite`], then
     /// [`super::Phase::Remount`]. The tree must be the same in both.
     pub fn read_write(name: impl Into<String>, state: State) -> Self {
-        Self {
-            mode: Mode::ReadWrite,
-            ..Self::read_only(name, state)
-        }
+        Self { mode: Mode::ReadWrite, ..Self::read_only(name, state) }
     }
 
     /// The same case, with all lines of the tree if its digest is none of these.
     #[must_use]
     pub fn listed_unless(self, digests: &[String]) -> Self {
-        Self {
-            listing: Listing::Unless(digests.to_vec()),
-            ..self
-        }
+        Self { listing: Listing::Unless(digests.to_vec()), ..self }
     }
 
     /// The same case, always with all lines of the tree.
     #[must_use]
     pub fn listed(self) -> Self {
-        Self {
-            listing: Listing::Always,
-            ..self
-        }
+        Self { listing: Listing::Always, ..self }
     }
 }
 
@@ -164,21 +132,11 @@ pub struct Job {
 impl Job {
     /// A job without cases.
     pub fn new(device: Device) -> Self {
-        Self {
-            device,
-            cases: Vec::new(),
-        }
+        Self { device, cases: Vec::new() }
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        let (device, limit) = (
-            self.device,
-            if self.device.page_size().is_some() {
-                1024
-            } else {
-                u32::MAX
-            },
-        );
+        let (device, limit) = (self.device, if self.device.page_size().is_some() { 1024 } else { u32::MAX });
         let whole_kib = device.block_size() > 0 && device.block_size().is_multiple_of(1024);
         if device.blocks() == 0 || device.blocks() > limit || !whole_kib {
             return Err(Error::Geometry(format!("{device:?} can't be simulated")));
@@ -188,19 +146,13 @@ impl Job {
 
     fn check_case(&self, case: &Case) -> Result<(), Error> {
         if case.state.device != self.device {
-            return Err(Error::Geometry(format!(
-                "case {} is not for {:?}",
-                case.name, self.device
-            )));
+            return Err(Error::Geometry(format!("case {} is not for {:?}", case.name, self.device)));
         }
         let nand = self.device.page_size().is_some();
         for (index, block) in case.state.blocks.iter().enumerate() {
             let nand_only = !block.oob.is_empty() || block.bad || !block.unreadable.is_empty();
             if block.data.len() > self.device.block_size() as usize || (nand_only && !nand) {
-                return Err(Error::Geometry(format!(
-                    "case {}: block {index} doesn't fit the device",
-                    case.name
-                )));
+                return Err(Error::Geometry(format!("case {}: block {index} doesn't fit the device", case.name)));
             }
         }
         Ok(())
@@ -211,8 +163,7 @@ impl Job {
 pub(super) fn selected(jobs: &[Job], only: Option<&str>) -> Vec<Job> {
     let mut jobs = jobs.to_vec();
     if let Some(only) = only {
-        jobs.iter_mut()
-            .for_each(|job| job.cases.retain(|case| case.name == only));
+        jobs.iter_mut().for_each(|job| job.cases.retain(|case| case.name == only));
     }
     jobs
 }

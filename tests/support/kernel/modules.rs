@@ -136,16 +136,9 @@ fn needs(module: &[u8]) -> Vec<String> {
     let Some(start) = module.windows(KEY.len()).position(|window| window == KEY) else {
         return Vec::new();
     };
-    let value = module[start + KEY.len()..]
-        .split(|&byte| byte == 0)
-        .next()
-        .unwrap_or_default();
+    let value = module[start + KEY.len()..].split(|&byte| byte == 0).next().unwrap_or_default();
     let names = String::from_utf8_lossy(value);
-    names
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(|name| name.replace('-', "_"))
-        .collect()
+    names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
 #[cfg(test)]
@@ -154,20 +147,14 @@ mod tests {
 
     #[test]
     fn names_are_as_the_kernel_spells_them() {
-        assert_eq!(
-            module_name(Path::new("a/virtio-pci.ko.xz")).as_deref(),
-            Some("virtio_pci")
-        );
+        assert_eq!(module_name(Path::new("a/virtio-pci.ko.xz")).as_deref(), Some("virtio_pci"));
         assert_eq!(module_name(Path::new("a/mtd.ko")).as_deref(), Some("mtd"));
         assert_eq!(module_name(Path::new("a/modules.order")), None);
     }
 
     #[test]
     fn needs_are_read_from_the_module() {
-        assert_eq!(
-            needs(b"ELF license=GPL\0depends=mtd,nand-core\0name=x\0"),
-            ["mtd", "nand_core"]
-        );
+        assert_eq!(needs(b"ELF license=GPL\0depends=mtd,nand-core\0name=x\0"), ["mtd", "nand_core"]);
         assert_eq!(needs(b"ELF license=GPL\0depends=\0name=x\0"), [""; 0]);
     }
 }

@@ -59,48 +59,21 @@ impl Machine<'_> {
 
     fn spawn(&self, initramfs: &Path) -> Result<Running, Error> {
         let mut command = Command::new(QEMU);
-        command.args([
-            "-machine",
-            "q35,accel=tcg",
-            "-cpu",
-            "max,la57=off",
-            "-m",
-            &self.memory_mib.to_string(),
-        ]);
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-serial",
-            "stdio",
-        ]);
-        command
-            .arg("-kernel")
-            .arg(self.kernel)
-            .arg("-initrd")
-            .arg(initramfs)
-            .args(["-append", COMMAND_LINE]);
+        command.args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off", "-m", &self.memory_mib.to_string()]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
         let disk = format!(
             "file={},format=raw,if=none,id=job,readonly=on",
             self.disk.display().to_string().replace(',', ",,")
         );
         command.args(["-drive", &disk, "-device", "virtio-blk-pci,drive=job"]);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
             Ok(child) => Ok(Running(child)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Missing {
-                program: QEMU,
-                package: QEMU_PACKAGE,
-            }),
-            Err(error) => Err(Error::Failed {
-                program: QEMU.to_owned(),
-                message: error.to_string(),
-            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::Missing { program: QEMU, package: QEMU_PACKAGE })
+            }
+            Err(error) => Err(Error::Failed { program: QEMU.to_owned(), message: error.to_string() }),
         }
     }
 
@@ -118,11 +91,7 @@ impl Machine<'_> {
                 Err(RecvTimeoutError::Disconnected) => break None,
             }
         };
-        Console {
-            lines,
-            silence,
-            run_time: start.elapsed(),
-        }
+        Console { lines, silence, run_time: start.elapsed() }
     }
 }
 
@@ -132,15 +101,8 @@ struct Running(Child);
 impl Running {
     /// Why it ended without a word on its console.
     fn failure(mut self) -> Error {
-        let message = self
-            .0
-            .stderr
-            .take()
-            .map(|stderr| std::io::read_to_string(stderr).unwrap_or_default());
-        Error::Failed {
-            program: QEMU.to_owned(),
-            message: message.unwrap_or_default(),
-        }
+        let message = self.0.stderr.take().map(|stderr| std::io::read_to_string(stderr).unwrap_or_default());
+        Error::Failed { program: QEMU.to_owned(), message: message.unwrap_or_default() }
     }
 }
 
@@ -159,13 +121,8 @@ fn read_lines(stdout: Option<ChildStdout>) -> Receiver<String> {
         let Some(stdout) = stdout else { return };
         let mut reader = BufReader::new(stdout);
         let mut line = Vec::new();
-        while reader
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|count| count > 0)
-        {
-            let text = String::from_utf8_lossy(&line)
-                .trim_end_matches(['\r', '\n'])
-                .to_owned();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
             line.clear();
             if sender.send(text).is_err() {
                 return;

@@ -31,10 +31,7 @@ pub struct Report {
 impl Report {
     /// The outcome of one phase of a case.
     pub fn outcome(&self, name: &str, phase: Phase) -> Option<&Outcome> {
-        self.results
-            .iter()
-            .find(|result| result.name == name && result.phase == phase)
-            .map(|result| &result.outcome)
+        self.results.iter().find(|result| result.name == name && result.phase == phase).map(|result| &result.outcome)
     }
 }
 
@@ -73,10 +70,7 @@ pub(super) fn parse(console: Console) -> Result<Report, Error> {
     for (time, line) in &console.lines {
         parser.line(*time, line)?;
     }
-    let text: String = console
-        .lines
-        .iter()
-        .fold(String::new(), |text, (_, line)| text + line + "\n");
+    let text: String = console.lines.iter().fold(String::new(), |text, (_, line)| text + line + "\n");
     if !parser.done {
         return Err(parser.unfinished(&console));
     }
@@ -110,23 +104,13 @@ impl Parser {
             "READY" => self.start = time,
             "DONE" => (self.end, self.done) = (time, true),
             "RESULT" => {
-                let result = self
-                    .result(rest)
-                    .ok_or_else(|| Error::Line(line.to_owned()))?;
-                self.mounts += u32::from(matches!(
-                    result.phase,
-                    Phase::ReadOnly | Phase::ReadWrite | Phase::Remount
-                ));
+                let result = self.result(rest).ok_or_else(|| Error::Line(line.to_owned()))?;
+                self.mounts += u32::from(matches!(result.phase, Phase::ReadOnly | Phase::ReadWrite | Phase::Remount));
                 self.results.push(result);
             }
             "LIST" => {
-                let (name, entry) = rest
-                    .split_once(' ')
-                    .ok_or_else(|| Error::Line(line.to_owned()))?;
-                self.listings
-                    .entry(name.to_owned())
-                    .or_default()
-                    .push(entry.to_owned());
+                let (name, entry) = rest.split_once(' ').ok_or_else(|| Error::Line(line.to_owned()))?;
+                self.listings.entry(name.to_owned()).or_default().push(entry.to_owned());
             }
             "SUSPECT" => self.log.push(rest.to_owned()),
             _ => {}
@@ -143,25 +127,14 @@ impl Parser {
             digest => Outcome::Digest(digest.to_owned(), rest.parse().ok()?),
         };
         let listing = self.listings.remove(&name).unwrap_or_default();
-        Some(CaseResult {
-            name,
-            phase,
-            outcome,
-            listing,
-        })
+        Some(CaseResult { name, phase, outcome, listing })
     }
 
     fn unfinished(&self, console: &Console) -> Error {
-        let last = self.results.last().map_or("boot".to_owned(), |result| {
-            format!("{} {}", result.name, result.phase)
-        });
+        let last = self.results.last().map_or("boot".to_owned(), |result| format!("{} {}", result.name, result.phase));
         let tail = tail(&console.lines);
         match console.silence {
-            Some(silence) => Error::Silent {
-                silence,
-                last,
-                tail,
-            },
+            Some(silence) => Error::Silent { silence, last, tail },
             None => Error::Unfinished { last, tail },
         }
     }
@@ -170,10 +143,7 @@ impl Parser {
 /// The end of the console, with room for a trace of the kernel, without lines of trees and of its usual log.
 fn tail(lines: &[(Duration, String)]) -> String {
     let usual = |line: &str| line.starts_with("LIST ") || line.starts_with("LOG ");
-    let telling = lines
-        .iter()
-        .map(|(_, line)| line.as_str())
-        .filter(|line| !usual(line));
+    let telling = lines.iter().map(|(_, line)| line.as_str()).filter(|line| !usual(line));
     let mut last: Vec<&str> = telling.rev().take(TAIL).collect();
     last.reverse();
     last.join("\n")
@@ -184,15 +154,8 @@ mod tests {
     use super::*;
 
     fn console(lines: &[&str]) -> Console {
-        let lines = (1..)
-            .map(Duration::from_secs)
-            .zip(lines.iter().map(|line| (*line).to_owned()))
-            .collect();
-        Console {
-            lines,
-            silence: None,
-            run_time: Duration::from_secs(9),
-        }
+        let lines = (1..).map(Duration::from_secs).zip(lines.iter().map(|line| (*line).to_owned())).collect();
+        Console { lines, silence: None, run_time: Duration::from_secs(9) }
     }
 
     #[test]
@@ -207,33 +170,17 @@ mod tests {
             "DONE",
         ]))
         .unwrap();
-        let [a, b] = &report.results[..] else {
-            panic!("{report:?}")
-        };
-        assert_eq!(
-            (&*a.name, a.phase, a.listing.len()),
-            ("a", Phase::ReadOnly, 1)
-        );
+        let [a, b] = &report.results[..] else { panic!("{report:?}") };
+        assert_eq!((&*a.name, a.phase, a.listing.len()), ("a", Phase::ReadOnly, 1));
         assert!(a.outcome.is("00ff"));
-        assert_eq!(
-            b.outcome,
-            Outcome::Error("mount: EIO: I/O error".to_owned())
-        );
+        assert_eq!(b.outcome, Outcome::Error("mount: EIO: I/O error".to_owned()));
         assert_eq!(report.log, ["b BUG: something"]);
-        assert_eq!(
-            (report.boot_seconds, report.mounts_per_second),
-            (2.0, 2.0 / 5.0)
-        );
+        assert_eq!((report.boot_seconds, report.mounts_per_second), (2.0, 2.0 / 5.0));
     }
 
     #[test]
     fn a_guest_that_ends_early_is_an_error_with_the_console() {
-        let error = parse(console(&[
-            "READY",
-            "RESULT a ro 00 1",
-            "Kernel panic - not syncing",
-        ]))
-        .unwrap_err();
+        let error = parse(console(&["READY", "RESULT a ro 00 1", "Kernel panic - not syncing"])).unwrap_err();
         assert!(
             matches!(&error, Error::Unfinished { last, tail } if last == "a ro" && tail.contains("panic")),
             "{error}"

@@ -25,27 +25,18 @@ pub struct Block {
 impl Block {
     /// A block with this content.
     pub fn new(data: Vec<u8>) -> Self {
-        Self {
-            data,
-            ..Self::default()
-        }
+        Self { data, ..Self::default() }
     }
 
     /// A marked bad block.
     pub fn bad() -> Self {
-        Self {
-            bad: true,
-            ..Self::default()
-        }
+        Self { bad: true, ..Self::default() }
     }
 
     /// The same block with a cleanmarker in its spare area.
     #[must_use]
     pub fn with_cleanmarker(self) -> Self {
-        Self {
-            oob: NAND_CLEANMARKER.to_vec(),
-            ..self
-        }
+        Self { oob: NAND_CLEANMARKER.to_vec(), ..self }
     }
 }
 
@@ -60,10 +51,7 @@ impl State {
     /// An erased flash.
     pub fn erased(device: Device) -> Self {
         let block = Arc::new(Block::default());
-        Self {
-            device,
-            blocks: vec![block; device.blocks() as usize],
-        }
+        Self { device, blocks: vec![block; device.blocks() as usize] }
     }
 
     /// A flash that begins with the bytes of an image and is erased behind it.
@@ -82,24 +70,15 @@ impl State {
                 self.device
             )));
         }
-        let contents = image
-            .chunks(block_size)
-            .chain(std::iter::repeat(&[][..]))
-            .map(trim);
+        let contents = image.chunks(block_size).chain(std::iter::repeat(&[][..])).map(trim);
         let blocks = self.blocks.iter().zip(contents).map(|(block, data)| {
             if trim(&block.data) == data {
                 block.clone()
             } else {
-                Arc::new(Block {
-                    data: data.to_vec(),
-                    ..(**block).clone()
-                })
+                Arc::new(Block { data: data.to_vec(), ..(**block).clone() })
             }
         });
-        Ok(Self {
-            device: self.device,
-            blocks: blocks.collect(),
-        })
+        Ok(Self { device: self.device, blocks: blocks.collect() })
     }
 
     /// The same flash but for one eraseblock.
@@ -120,16 +99,9 @@ impl State {
     pub fn with_cleanmarkers(&self) -> Self {
         let nand = self.device.page_size().is_some();
         let mark = |block: &Arc<Block>| {
-            if block.bad || !nand {
-                block.clone()
-            } else {
-                Arc::new((**block).clone().with_cleanmarker())
-            }
+            if block.bad || !nand { block.clone() } else { Arc::new((**block).clone().with_cleanmarker()) }
         };
-        Self {
-            device: self.device,
-            blocks: self.blocks.iter().map(mark).collect(),
-        }
+        Self { device: self.device, blocks: self.blocks.iter().map(mark).collect() }
     }
 
     /// The eraseblock at an index.
@@ -140,9 +112,6 @@ impl State {
 
 /// The bytes without what is erased at their end.
 pub(super) fn trim(data: &[u8]) -> &[u8] {
-    let end = data
-        .iter()
-        .rposition(|&byte| byte != 0xff)
-        .map_or(0, |last| last + 1);
+    let end = data.iter().rposition(|&byte| byte != 0xff).map_or(0, |last| last + 1);
     &data[..end]
 }

@@ -15,14 +15,8 @@ const ORDER: &str = "/modules/order";
 pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         fs::create_dir_all(place)?;
-        mount(
-            Some(kind),
-            place,
-            Some(kind),
-            MsFlags::empty(),
-            None::<&str>,
-        )
-        .with_context(|| format!("mount {kind}"))?;
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mount {kind}"))?;
     }
     Ok(())
 }
@@ -37,13 +31,11 @@ pub(crate) fn load_base_modules() -> Result<()> {
 pub(crate) fn load_module(name: &str, parameters: &CStr) -> Result<()> {
     let path = Path::new("/modules").join(name).with_extension("ko");
     let file = File::open(&path).with_context(|| format!("module {name}"))?;
-    finit_module(&file, parameters, ModuleInitFlags::empty())
-        .with_context(|| format!("load module {name}"))
+    finit_module(&file, parameters, ModuleInitFlags::empty()).with_context(|| format!("load module {name}"))
 }
 
 /// Removes a module.
 pub(crate) fn unload_module(name: &str) -> Result<()> {
     let c_name = CString::new(name)?;
-    delete_module(&c_name, DeleteModuleFlags::O_NONBLOCK)
-        .with_context(|| format!("unload module {name}"))
+    delete_module(&c_name, DeleteModuleFlags::O_NONBLOCK).with_context(|| format!("unload module {name}"))
 }

@@ -36,18 +36,9 @@ impl Chip {
         boot::load_module(&step.module, &CString::new(step.parameters.join(" "))?)?;
         let number = find_mtd(&step)?;
         let path = format!("/dev/mtd{number}");
-        let mtd = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .context(path)?;
+        let mtd = OpenOptions::new().read(true).write(true).open(&path).context(path)?;
         let held = vec![Held::Erased; step.blocks as usize];
-        Ok(Self {
-            step,
-            number,
-            mtd,
-            held,
-        })
+        Ok(Self { step, number, mtd, held })
     }
 
     /// Removes the device and all that it held.
@@ -78,14 +69,8 @@ impl Chip {
 
     /// Whether an eraseblock is marked bad that shall not be: the mark can't be taken back.
     pub(crate) fn is_worn_for(&self, wanted: &[Option<&BlockStep>]) -> bool {
-        let marked = self
-            .held
-            .iter()
-            .zip(wanted)
-            .filter(|(held, _)| matches!(held, Held::Block { bad: true, .. }));
-        marked
-            .into_iter()
-            .any(|(held, wanted)| *held != goal(*wanted))
+        let marked = self.held.iter().zip(wanted).filter(|(held, _)| matches!(held, Held::Block { bad: true, .. }));
+        marked.into_iter().any(|(held, wanted)| *held != goal(*wanted))
     }
 
     /// Makes an eraseblock hold what is wanted (nothing: erased), unless it does.
@@ -95,10 +80,7 @@ impl Chip {
         wanted: Option<&BlockStep>,
         content: impl Fn(&BlockStep) -> Result<Vec<u8>>,
     ) -> Result<()> {
-        let held = *self
-            .held
-            .get(index)
-            .context("eraseblock beyond the device")?;
+        let held = *self.held.get(index).context("eraseblock beyond the device")?;
         if held == goal(wanted) {
             return Ok(());
         }
@@ -139,10 +121,7 @@ impl Chip {
     /// Programs each run of pages that hold anything in one go.
     fn program_pages(&self, start: u64, content: &[u8]) -> Result<()> {
         let page_size = self.step.page_size as usize;
-        ensure!(
-            content.len().is_multiple_of(page_size),
-            "content ends inside a page"
-        );
+        ensure!(content.len().is_multiple_of(page_size), "content ends inside a page");
         let mut pages = content.chunks(page_size).enumerate().peekable();
         while let Some((first, page)) = pages.next() {
             if is_erased(page) {
@@ -153,9 +132,7 @@ impl Chip {
                 end += 1;
             }
             let bytes = &content[first * page_size..end * page_size];
-            self.mtd
-                .write_all_at(bytes, start + (first * page_size) as u64)
-                .context("program")?;
+            self.mtd.write_all_at(bytes, start + (first * page_size) as u64).context("program")?;
         }
         Ok(())
     }
@@ -164,12 +141,8 @@ impl Chip {
     fn break_page(&self, start: u64, page: u32, content: &[u8]) -> Result<()> {
         let page_size = self.step.page_size as usize;
         let offset = page as usize * page_size;
-        let Some(bytes) = content.get(offset..offset + page_size) else {
-            bail!("page {page} holds nothing to break")
-        };
-        let weak = bytes
-            .chunks(STEP)
-            .position(|step| step.iter().filter(|byte| *byte & 1 == 1).count() >= 2);
+        let Some(bytes) = content.get(offset..offset + page_size) else { bail!("page {page} holds nothing to break") };
+        let weak = bytes.chunks(STEP).position(|step| step.iter().filter(|byte| *byte & 1 == 1).count() >= 2);
         let weak = weak.with_context(|| format!("page {page} has no two bits to clear"))? * STEP;
         let mut cleared = vec![0xff; page_size];
         let odd = (weak..weak + STEP).filter(|&at| bytes[at] & 1 == 1);
@@ -180,10 +153,7 @@ impl Chip {
 }
 
 fn goal(wanted: Option<&BlockStep>) -> Held {
-    wanted.map_or(Held::Erased, |block| Held::Block {
-        id: block.id,
-        bad: block.bad,
-    })
+    wanted.map_or(Held::Erased, |block| Held::Block { id: block.id, bad: block.bad })
 }
 
 fn is_erased(page: &[u8]) -> bool {
@@ -198,10 +168,7 @@ fn find_mtd(step: &DeviceStep) -> Result<u32> {
         let digits = name.to_str().and_then(|name| name.strip_prefix("mtd"));
         numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
     }
-    let number = numbers
-        .into_iter()
-        .min()
-        .with_context(|| format!("{} made no device", step.module))?;
+    let number = numbers.into_iter().min().with_context(|| format!("{} made no device", step.module))?;
     let has = |what: &str| -> Result<u64> {
         let path = format!("/sys/class/mtd/mtd{number}/{what}");
         Ok(fs::read_to_string(&path).context(path)?.trim().parse()?)

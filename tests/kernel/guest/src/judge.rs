@@ -32,14 +32,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn new(disk: &'a Disk) -> Result<Self> {
         fs::create_dir_all(MOUNT_POINT)?;
         let log = KernelLog::open(disk.wants_log())?;
-        Ok(Self {
-            disk,
-            log,
-            blocks: HashMap::new(),
-            chip: None,
-            memo: Memo::default(),
-            wanted: Vec::new(),
-        })
+        Ok(Self { disk, log, blocks: HashMap::new(), chip: None, memo: Memo::default(), wanted: Vec::new() })
     }
 
     pub(crate) fn run(&mut self) -> Result<()> {
@@ -65,10 +58,7 @@ impl<'a> Judge<'a> {
 
     fn judge(&mut self, case: &CaseStep) -> Result<()> {
         for &(index, id) in &case.changes {
-            *self
-                .wanted
-                .get_mut(index as usize)
-                .context("change beyond the device")? = Some(id);
+            *self.wanted.get_mut(index as usize).context("change beyond the device")? = Some(id);
         }
         self.renew_worn_chip()?;
         match self.prepare() {
@@ -87,17 +77,11 @@ impl<'a> Judge<'a> {
     }
 
     fn wanted_blocks(&self) -> Vec<Option<&BlockStep>> {
-        self.wanted
-            .iter()
-            .map(|id| id.and_then(|id| self.blocks.get(&id)))
-            .collect()
+        self.wanted.iter().map(|id| id.and_then(|id| self.blocks.get(&id))).collect()
     }
 
     fn renew_worn_chip(&mut self) -> Result<()> {
-        let worn = self
-            .chip
-            .as_ref()
-            .is_some_and(|chip| chip.is_worn_for(&self.wanted_blocks()));
+        let worn = self.chip.as_ref().is_some_and(|chip| chip.is_worn_for(&self.wanted_blocks()));
         if worn && let Some(chip) = self.chip.take() {
             self.chip = Some(Chip::create(chip.destroy()?)?);
         }
@@ -108,9 +92,7 @@ impl<'a> Judge<'a> {
     fn prepare(&mut self) -> Result<(&mut Chip, &mut Memo)> {
         let chip = self.chip.as_mut().context("no device yet")?;
         for (index, id) in self.wanted.iter().enumerate() {
-            let block = id
-                .map(|id| self.blocks.get(&id).context("unknown block"))
-                .transpose()?;
+            let block = id.map(|id| self.blocks.get(&id).context("unknown block")).transpose()?;
             chip.bring(index, block, |block| self.disk.content(block))
                 .with_context(|| format!("eraseblock {index}"))?;
         }
@@ -142,14 +124,7 @@ fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
 /// Does something with the mounted flash; it is unmounted whatever comes of it.
 fn mounted<T>(chip: &Chip, flags: MsFlags, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let source = chip.mount_source();
-    mount(
-        Some(source.as_str()),
-        MOUNT_POINT,
-        Some("jffs2"),
-        flags,
-        None::<&str>,
-    )
-    .context("mount")?;
+    mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, None::<&str>).context("mount")?;
     let outcome = act(Path::new(MOUNT_POINT));
     umount(MOUNT_POINT).context("unmount")?;
     outcome

@@ -35,16 +35,9 @@ pub(crate) struct KernelLog {
 impl KernelLog {
     /// Begins with the first line that the kernel still has; `verbose` prints all lines, not the suspicious ones only.
     pub(crate) fn open(verbose: bool) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/kmsg")
-            .context("/dev/kmsg")?;
-        Ok(Self {
-            file,
-            verbose,
-            aftermath: 0,
-        })
+        let file =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").context("/dev/kmsg")?;
+        Ok(Self { file, verbose, aftermath: 0 })
     }
 
     /// Prints what has been said since the last call.
@@ -85,7 +78,5 @@ impl KernelLog {
 fn message(record: &[u8]) -> String {
     let text = String::from_utf8_lossy(record);
     let line = text.lines().next().unwrap_or_default();
-    line.split_once(';')
-        .map_or(line, |(_, message)| message)
-        .to_owned()
+    line.split_once(';').map_or(line, |(_, message)| message).to_owned()
 }

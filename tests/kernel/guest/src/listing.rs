@@ -62,8 +62,7 @@ impl Entry {
             self.nlink,
             self.rdev.0,
             self.rdev.1,
-            self.sha256
-                .map_or_else(|| "-".to_owned(), |digest| hex(&digest)),
+            self.sha256.map_or_else(|| "-".to_owned(), |digest| hex(&digest)),
             escape(&self.target),
         )
     }
@@ -87,9 +86,7 @@ pub fn content_digest(content: &[u8]) -> [u8; 32] {
 
 /// The whole listing: all lines sorted by path, each with a line end.
 pub fn text(entries: &[Entry]) -> String {
-    lines(entries)
-        .iter()
-        .fold(String::new(), |text, line| text + line + "\n")
+    lines(entries).iter().fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// The lines of all entries, sorted by path.
@@ -134,11 +131,7 @@ pub fn walk_with(root: &Path, digest: &mut FileDigest<'_>) -> Result<Vec<Entry>,
 /// ways of their own.
 pub fn count_links_as_jffs2(entries: &mut [Entry]) {
     let mut subdirectories: HashMap<Vec<u8>, u64> = HashMap::new();
-    for parent in entries
-        .iter()
-        .filter(|e| e.is_directory())
-        .filter_map(|e| parent(&e.path))
-    {
+    for parent in entries.iter().filter(|e| e.is_directory()).filter_map(|e| parent(&e.path)) {
         *subdirectories.entry(parent.to_vec()).or_default() += 1;
     }
     for entry in entries.iter_mut().filter(|e| e.is_directory()) {
@@ -164,11 +157,7 @@ pub struct WalkError {
 impl WalkError {
     fn at(action: &'static str, path: &[u8]) -> impl Fn(io::Error) -> Self + use<> {
         let path = escape(path);
-        move |source| Self {
-            action,
-            path: path.clone(),
-            source,
-        }
+        move |source| Self { action, path: path.clone(), source }
     }
 }
 
@@ -277,43 +266,25 @@ mod tests {
     fn a_line_escapes_what_would_break_it() {
         let mut link = entry(b"./a|b\\c\n\xff", SYMLINK | 0o777);
         link.target = b"x y".to_vec();
-        assert_eq!(
-            link.line(),
-            r"./a\x7cb\x5cc\x0a\xff|a1ff 1 2 3 4 5 6:7|-|x y"
-        );
+        assert_eq!(link.line(), r"./a\x7cb\x5cc\x0a\xff|a1ff 1 2 3 4 5 6:7|-|x y");
     }
 
     #[test]
     fn a_directory_has_no_size() {
-        assert_eq!(
-            entry(b".", DIRECTORY | 0o755).line(),
-            ".|41ed 1 2 0 4 5 6:7|-|"
-        );
+        assert_eq!(entry(b".", DIRECTORY | 0o755).line(), ".|41ed 1 2 0 4 5 6:7|-|");
     }
 
     #[test]
     fn lines_are_sorted_by_the_bytes_of_the_whole_path() {
-        let tree = [
-            entry(b"./a/b", 0),
-            entry(b"./a-b", 0),
-            entry(b"./a", 0),
-            entry(b".", 0),
-        ];
-        let paths: Vec<String> = lines(&tree)
-            .iter()
-            .map(|line| line.split('|').next().unwrap().to_owned())
-            .collect();
+        let tree = [entry(b"./a/b", 0), entry(b"./a-b", 0), entry(b"./a", 0), entry(b".", 0)];
+        let paths: Vec<String> = lines(&tree).iter().map(|line| line.split('|').next().unwrap().to_owned()).collect();
         assert_eq!(paths, [".", "./a", "./a-b", "./a/b"]);
     }
 
     #[test]
     fn links_of_directories_are_counted_as_jffs2_does() {
         let directory = DIRECTORY | 0o755;
-        let mut tree = [
-            entry(b".", directory),
-            entry(b"./a", directory),
-            entry(b"./a/f", REGULAR),
-        ];
+        let mut tree = [entry(b".", directory), entry(b"./a", directory), entry(b"./a/f", REGULAR)];
         count_links_as_jffs2(&mut tree);
         assert_eq!(tree.map(|e| e.nlink), [4, 2, 5]);
     }

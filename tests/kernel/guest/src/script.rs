@@ -142,10 +142,7 @@ pub struct ParseError {
 
 impl ParseError {
     fn new(what: &'static str, text: &str) -> Self {
-        Self {
-            what,
-            text: text.to_owned(),
-        }
+        Self { what, text: text.to_owned() }
     }
 }
 
@@ -162,10 +159,7 @@ impl FromStr for Header {
         let parse = || {
             let mut words = text.lines().next()?.split(' ');
             (words.next()? == MAGIC).then_some(())?;
-            Some(Self {
-                script_len: number(words.next()?)?,
-                log: flag(words.next()?)?,
-            })
+            Some(Self { script_len: number(words.next()?)?, log: flag(words.next()?)? })
         };
         parse().ok_or_else(|| ParseError::new("job header", text))
     }
@@ -173,10 +167,7 @@ impl FromStr for Header {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = PHASES
-            .iter()
-            .find(|(phase, _)| phase == self)
-            .map_or("?", |(_, word)| *word);
+        let word = PHASES.iter().find(|(phase, _)| phase == self).map_or("?", |(_, word)| *word);
         f.write_str(word)
     }
 }
@@ -186,9 +177,7 @@ impl FromStr for Phase {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let found = PHASES.iter().find(|(_, word)| *word == text);
-        found
-            .map(|(phase, _)| *phase)
-            .ok_or_else(|| ParseError::new("phase", text))
+        found.map(|(phase, _)| *phase).ok_or_else(|| ParseError::new("phase", text))
     }
 }
 
@@ -196,34 +185,15 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(d) => {
-                write!(
-                    f,
-                    "device {} {} {} {} {}",
-                    d.module,
-                    d.blocks,
-                    d.block_size,
-                    d.page_size,
-                    list(&d.parameters)
-                )
+                write!(f, "device {} {} {} {} {}", d.module, d.blocks, d.block_size, d.page_size, list(&d.parameters))
             }
             Self::Block(b) => {
                 let (oob, unreadable) = (or_dash(hex(&b.oob)), list(&b.unreadable));
-                write!(
-                    f,
-                    "block {} {} {} {} {oob} {unreadable}",
-                    b.id,
-                    b.offset,
-                    b.len,
-                    u8::from(b.bad)
-                )
+                write!(f, "block {} {} {} {} {oob} {unreadable}", b.id, b.offset, b.len, u8::from(b.bad))
             }
             Self::Case(c) => {
                 let mode = if c.mode == Mode::ReadOnly { "ro" } else { "rw" };
-                let changes: Vec<String> = c
-                    .changes
-                    .iter()
-                    .map(|(index, id)| format!("{index}:{id}"))
-                    .collect();
+                let changes: Vec<String> = c.changes.iter().map(|(index, id)| format!("{index}:{id}")).collect();
                 write!(f, "case {} {mode} {} {}", c.name, c.listing, list(&changes))
             }
         }
@@ -315,19 +285,11 @@ fn list<T: ToString>(items: &[T]) -> String {
 }
 
 fn or_dash(word: String) -> String {
-    if word.is_empty() {
-        "-".to_owned()
-    } else {
-        word
-    }
+    if word.is_empty() { "-".to_owned() } else { word }
 }
 
 fn items<T>(word: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    if word == "-" {
-        Some(Vec::new())
-    } else {
-        word.split(',').map(parse).collect()
-    }
+    if word == "-" { Some(Vec::new()) } else { word.split(',').map(parse).collect() }
 }
 
 fn number<T: FromStr>(word: &str) -> Option<T> {
@@ -346,13 +308,8 @@ fn bytes(word: &str) -> Option<Vec<u8>> {
     if word == "-" {
         return Some(Vec::new());
     }
-    let digits = word
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| str::from_utf8(pair).ok());
-    digits
-        .map(|pair| u8::from_str_radix(pair?, 16).ok())
-        .collect()
+    let digits = word.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -373,20 +330,9 @@ mod tests {
             page_size: 65536,
             parameters: vec!["total_size=2048".to_owned(), "erase_size=64".to_owned()],
         }));
-        let block = BlockStep {
-            id: 7,
-            offset: 1024,
-            len: 65536,
-            bad: true,
-            oob: vec![0x85, 0x19],
-            unreadable: vec![1, 63],
-        };
-        survives(Step::Block(BlockStep {
-            oob: vec![],
-            unreadable: vec![],
-            bad: false,
-            ..block.clone()
-        }));
+        let block =
+            BlockStep { id: 7, offset: 1024, len: 65536, bad: true, oob: vec![0x85, 0x19], unreadable: vec![1, 63] };
+        survives(Step::Block(BlockStep { oob: vec![], unreadable: vec![], bad: false, ..block.clone() }));
         survives(Step::Block(block));
         let case = CaseStep {
             name: "cut-17".to_owned(),
@@ -394,25 +340,14 @@ mod tests {
             listing: Listing::Unless(vec!["aa".to_owned(), "bb".to_owned()]),
             changes: vec![(0, 3), (31, 4)],
         };
-        survives(Step::Case(CaseStep {
-            listing: Listing::Always,
-            mode: Mode::ReadOnly,
-            ..case.clone()
-        }));
-        survives(Step::Case(CaseStep {
-            listing: Listing::Never,
-            changes: vec![],
-            ..case.clone()
-        }));
+        survives(Step::Case(CaseStep { listing: Listing::Always, mode: Mode::ReadOnly, ..case.clone() }));
+        survives(Step::Case(CaseStep { listing: Listing::Never, changes: vec![], ..case.clone() }));
         survives(Step::Case(case));
     }
 
     #[test]
     fn headers_and_phases_survive_too() {
-        let header = Header {
-            script_len: 12345,
-            log: true,
-        };
+        let header = Header { script_len: 12345, log: true };
         assert_eq!(header.to_string().parse(), Ok(header));
         for (phase, _) in PHASES {
             assert_eq!(phase.to_string().parse(), Ok(phase));
@@ -421,17 +356,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "",
-            "case",
-            "case a ro never 1",
-            "block 1 2 3 2 - -",
-            "device m 1 2 3",
-        ] {
-            assert!(
-                line.parse::<Step>().is_err(),
-                "{line:?} was taken for a step"
-            );
+        for line in ["", "case", "case a ro never 1", "block 1 2 3 2 - -", "device m 1 2 3"] {
+            assert!(line.parse::<Step>().is_err(), "{line:?} was taken for a step");
         }
     }
 }

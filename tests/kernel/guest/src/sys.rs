@@ -109,11 +109,7 @@ pub(crate) fn read_oob(mtd: &File, start: u64, oob: &mut [u8]) -> Result<(), Err
 
 /// The address of bytes for the kernel; null if there are none, which it takes for "not part of the request".
 fn address(bytes: &[u8]) -> u64 {
-    let start = if bytes.is_empty() {
-        ptr::null()
-    } else {
-        bytes.as_ptr()
-    };
+    let start = if bytes.is_empty() { ptr::null() } else { bytes.as_ptr() };
     start.expose_provenance() as u64
 }
 

@@ -14,10 +14,8 @@ use kernel_guest::listing::Entry;
 /// Works in the root and in its first directory, and sets their times back. `block_size` tells how much to write.
 pub(crate) fn work(root: &Path, entries: &[Entry], block_size: u32) -> Result<()> {
     let places = places(root, entries);
-    let times: Vec<SystemTime> = places
-        .iter()
-        .map(|place| Ok(fs::metadata(place)?.modified()?))
-        .collect::<Result<_>>()?;
+    let times: Vec<SystemTime> =
+        places.iter().map(|place| Ok(fs::metadata(place)?.modified()?)).collect::<Result<_>>()?;
     let outcome = places
         .iter()
         .try_for_each(|place| work_in(place))
@@ -25,23 +23,16 @@ pub(crate) fn work(root: &Path, entries: &[Entry], block_size: u32) -> Result<()
     for (place, time) in places.iter().zip(times) {
         clear(place);
         let directory = File::open(place).context("open a directory")?;
-        directory
-            .set_times(FileTimes::new().set_modified(time))
-            .context("set a directory's time back")?;
+        directory.set_times(FileTimes::new().set_modified(time)).context("set a directory's time back")?;
     }
     outcome
 }
 
 fn places(root: &Path, entries: &[Entry]) -> Vec<PathBuf> {
     let depth = |entry: &Entry| entry.path.iter().filter(|&&byte| byte == b'/').count();
-    let first = entries
-        .iter()
-        .find(|entry| entry.is_directory() && depth(entry) == 1);
+    let first = entries.iter().find(|entry| entry.is_directory() && depth(entry) == 1);
     let first = first.map(|entry| root.join(OsString::from_vec(entry.path.clone())));
-    [Some(root.to_owned()), first]
-        .into_iter()
-        .flatten()
-        .collect()
+    [Some(root.to_owned()), first].into_iter().flatten().collect()
 }
 
 fn work_in(place: &Path) -> Result<()> {
@@ -104,10 +95,6 @@ fn noise(seed: &mut u64, len: usize) -> Vec<u8> {
 fn clear(place: &Path) {
     for name in ["1", "2", "churn", "dir"] {
         let path = place.join(format!(".judge-{name}"));
-        let _ = if path.is_dir() {
-            fs::remove_dir_all(path)
-        } else {
-            fs::remove_file(path)
-        };
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
