@@ -34,8 +34,11 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod check;
 pub mod codec;
 pub mod crc;
+#[cfg(feature = "std")]
+pub mod detect;
 pub mod error;
 pub mod flash;
 pub mod index;
