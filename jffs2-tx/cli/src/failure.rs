@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use jffs2_tx::codec::CodecError;
 use jffs2_tx::detect::DetectError;
 use jffs2_tx::error::ReadError;
+use jffs2_tx::tx::TxError;
 
 /// Exit codes; the table in the crate's documentation says more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +15,7 @@ pub(crate) enum Exit {
     Findings = 1,
     Usage = 2,
     Io = 3,
-    #[allow(dead_code, reason = "only updates run out of space")]
     NoSpace = 4,
-    #[allow(dead_code, reason = "only updates need the flash for themselves")]
     Busy = 5,
     Unsupported = 6,
     NotJffs2 = 7,
@@ -67,6 +66,19 @@ impl<E: Display> From<ReadError<E>> for Failure {
             ReadError::Damaged { .. } | ReadError::Codec { .. } | ReadError::NoNode { .. } => Exit::Findings,
             ReadError::Device { .. } | ReadError::NotFound { .. } => Exit::Io,
             ReadError::NotADirectory { .. } | ReadError::WrongKind { .. } => Exit::Io,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
+    fn from(error: TxError<E>) -> Self {
+        let exit = match error {
+            TxError::Read(error) => return error.into(),
+            TxError::NoSpace { .. } | TxError::CommitBlockFull { .. } => Exit::NoSpace,
+            TxError::CommitPoint { .. } | TxError::Exhausted { .. } => Exit::Unsupported,
+            TxError::Write(_) | TxError::Source { .. } | TxError::Path { .. } | TxError::Payload { .. } => Exit::Io,
+            TxError::Poisoned | TxError::Uncertain { .. } => Exit::Io,
         };
         Self::new(exit, error)
     }

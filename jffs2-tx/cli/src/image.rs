@@ -1,8 +1,8 @@
 //! Opening an image: its geometry from what it shows and what was given.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use jffs2_tx::detect::{DetectError, Detected, Survey, usual_page_size};
@@ -62,17 +62,7 @@ impl Image {
     }
 
     fn try_open(args: &ImageArgs) -> Result<Self, Failure> {
-        let io_failure = |error: io::Error| Failure::new(Exit::Io, error);
-        let metadata = fs::metadata(&args.image).map_err(io_failure)?;
-        // Opening a pipe would wait for ever, reading a directory would fail late.
-        if !metadata.is_file() {
-            return Err(Failure::new(Exit::Io, "not a regular file"));
-        }
-        let file = File::open(&args.image).map_err(io_failure)?;
-        let detected = args.detect(&Survey::of(&file)?)?;
-        let file_size = metadata.len();
-        let geometry = args.geometry(&detected, file_size)?;
-        let flash = ImageFlash::new(file, geometry);
+        let (flash, detected, file_size) = args.open_flash(false)?;
         let index = Index::open(&flash, Rules { endian: detected.endian, summaries: !args.no_summaries })?;
         Ok(Self { flash, index, detected, file_size })
     }
@@ -83,6 +73,36 @@ impl Image {
 }
 
 impl ImageArgs {
+    pub(crate) fn path(&self) -> &Path {
+        &self.image
+    }
+
+    /// The image as flash to write to, for this process alone.
+    pub(crate) fn open_to_write(&self) -> Result<(ImageFlash, Endian), Failure> {
+        let opened = self.open_flash(true).map_err(|failure| failure.about(self.image.display()));
+        opened.map(|(flash, detected, _)| (flash, detected.endian))
+    }
+
+    /// The image, what it is, and its length in bytes.
+    fn open_flash(&self, write: bool) -> Result<(ImageFlash, Detected, u64), Failure> {
+        let io_failure = |error: io::Error| Failure::new(Exit::Io, error);
+        let metadata = fs::metadata(&self.image).map_err(io_failure)?;
+        // Opening a pipe would wait for ever, reading a directory would fail late.
+        if !metadata.is_file() {
+            return Err(Failure::new(Exit::Io, "not a regular file"));
+        }
+        let file = File::options().read(true).write(write).open(&self.image).map_err(io_failure)?;
+        if write {
+            file.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => Failure::new(Exit::Busy, "in use by another update"),
+                TryLockError::Error(error) => io_failure(error),
+            })?;
+        }
+        let detected = self.detect(&Survey::of(&file)?)?;
+        let geometry = self.geometry(&detected, metadata.len())?;
+        Ok((ImageFlash::new(file, geometry), detected, metadata.len()))
+    }
+
     /// What the image is; what is given counts unless the image contradicts it.
     fn detect(&self, survey: &Survey) -> Result<Detected, Failure> {
         let mut detected = match (survey.detect(), self.complete()) {

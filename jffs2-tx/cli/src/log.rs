@@ -6,6 +6,7 @@ use std::io::Write;
 use jffs2_tx::flash::Flash;
 use jffs2_tx::index::Index;
 use jffs2_tx::scan::{BlockState, MarkerRecord, scan_one};
+use jffs2_tx::tx::{DigestState, verify_digest};
 use jffs2_tx::wire::{CommitPoint, MarkerKind};
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ struct Transaction {
     label: String,
     /// When it began, seconds since 1970.
     time: u64,
-    /// `dirent`, `head` or `summary`.
+    /// `dirent`, `head` or `summary`; `undecided` for a transaction of which no commit marker is left.
     commit_point: String,
     /// `committed`, `committed-not-sealed` (one copy in the head is missing: recover completes it) or `leftover`
     /// (never committed: recover erases it).
@@ -43,7 +44,8 @@ struct Transaction {
     /// Eraseblock of the commit; left out if no commit marker is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit_block: Option<u32>,
-    /// Whether what it wrote agrees with the digest in its commit marker: `good`, `bad` or `unknown`.
+    /// Whether what it wrote agrees with the digest in its commit marker: `holds`; `changed` (the kernel has written on
+    /// in its eraseblocks, or bytes are damaged); `gone` (not all of them are there any more); `none` (no commit marker).
     digest: &'static str,
 }
 
@@ -83,11 +85,11 @@ impl Transaction {
             sequence: any.sequence,
             label: show::text(any.label.as_bytes()),
             time: any.time,
-            commit_point: any.commit_point.to_string(),
+            commit_point: any.commit_point.map_or_else(|| "undecided".into(), |point| point.to_string()),
             state: commit.map_or(Ok("leftover"), |commit| state(image, records, commit))?,
             payload_blocks: of_kind(MarkerKind::Begin).map(|record| geometry.block_of(record.at)).collect(),
             commit_block: commit.map(|commit| geometry.block_of(commit.at)),
-            digest: commit.map_or("unknown", |commit| digest_state(image, commit)),
+            digest: commit.map_or(Ok("none"), |commit| digest_state(image, commit))?,
         })
     }
 
@@ -113,11 +115,9 @@ fn state(image: &Image, records: &[&MarkerRecord], commit: &MarkerRecord) -> Res
     let visible = is_visible(&image.index, commit);
     Ok(match commit.marker.commit_point {
         _ if !visible => "leftover",
-        CommitPoint::Summary => "committed",
-        CommitPoint::Head if records.iter().filter(|record| record.in_head).count() < 2 => "committed-not-sealed",
-        CommitPoint::Head => "committed",
-        CommitPoint::Dirent if has_dirent_behind(image, commit)? => "committed",
-        CommitPoint::Dirent => "leftover",
+        Some(CommitPoint::Head) if records.iter().filter(|record| record.in_head).count() < 2 => "committed-not-sealed",
+        Some(CommitPoint::Dirent) if !has_dirent_behind(image, commit)? => "leftover",
+        _ => "committed",
     })
 }
 
@@ -135,6 +135,11 @@ fn has_dirent_behind(image: &Image, commit: &MarkerRecord) -> Result<bool, Failu
 }
 
 /// Whether what the transaction wrote agrees with the digest in its commit marker.
-fn digest_state(_image: &Image, _commit: &MarkerRecord) -> &'static str {
-    "unknown"
+fn digest_state(image: &Image, commit: &MarkerRecord) -> Result<&'static str, Failure> {
+    let index = &image.index;
+    Ok(match verify_digest(&image.flash, index.rules().endian, index.markers(), commit)? {
+        DigestState::Holds => "holds",
+        DigestState::Changed => "changed",
+        DigestState::Gone => "gone",
+    })
 }
