@@ -2,3 +2,4 @@
 
 pub mod kernel;
 pub use kernel_guest::listing;
+pub mod tools;
