@@ -2,8 +2,9 @@
 //!
 //! A file has no field for any of these, but its nodes betray them. No node crosses an eraseblock; an eraseblock that
 //! holds anything starts with a node, unless its head is blank; cleanmarkers and begin markers stand at eraseblock
-//! starts only; a summary ends its eraseblock and says where in it it starts. [`Survey::of`] counts all that in one
-//! pass, [`Survey::detect`] concludes, [`Survey::check_eraseblock`] holds a size that somebody claims against it.
+//! starts only; a summary ends its eraseblock and says where in it it starts, a commit marker says the index of the
+//! eraseblock that it stands in. [`Survey::of`] counts all that in one pass, [`Survey::detect`] concludes,
+//! [`Survey::check_eraseblock`] holds a size that somebody claims against it.
 
 use std::format;
 use std::io::{self, ErrorKind, Read};
@@ -22,6 +23,8 @@ pub const MAX_DETECTED: u32 = 1 << 20;
 const LEAST: u32 = 12;
 /// Sizes that are told apart: 4 KiB to 16 MiB.
 const SIZES: usize = 13;
+/// The size that is assumed when nothing speaks for any: 64 KiB.
+const USUAL: usize = 4;
 /// Bytes that are in memory behind every position that is looked at.
 const WINDOW: usize = MAX_DETECTED as usize;
 
@@ -103,8 +106,8 @@ struct Tally {
     crossings: [Seen; SIZES],
     /// Nodes that only ever start an eraseblock.
     firsts: [Seen; SIZES],
-    /// Summaries that give this very size.
-    summaries: [Seen; SIZES],
+    /// Summaries and commit markers that give this very size.
+    stated: [Seen; SIZES],
 }
 
 /// What a pass over an image file found.
@@ -194,7 +197,9 @@ impl Survey {
         Ok(self.tally(self.endian()?).kind(eraseblock))
     }
 
-    /// Whether eraseblocks of `given` bytes, a power of two, are possible.
+    /// Whether eraseblocks of `given` bytes are possible; what is no power of two is for [`Geometry`] to refuse.
+    ///
+    /// [`Geometry`]: crate::flash::Geometry
     ///
     /// # Errors
     /// [`DetectError::Eraseblock`] if not; otherwise as [`Survey::detect`].
@@ -225,7 +230,7 @@ impl Tally {
         let is_first = match header.nodetype {
             nodetype::INODE => Inode::parse(endian, node).ok().map(|_| false)?,
             nodetype::DIRENT => Dirent::parse(endian, node).ok().map(|_| false)?,
-            nodetype::TX_MARKER => Marker::parse(endian, node).ok()?.kind == MarkerKind::Begin,
+            nodetype::TX_MARKER => self.take_marker(at, &Marker::parse(endian, node).ok()?),
             nodetype::SUMMARY => self.take_summary(endian, at, node).map(|()| false)?,
             nodetype::CLEANMARKER => {
                 self.cleanmarkers += 1;
@@ -259,16 +264,30 @@ impl Tally {
         let eraseblock = u64::from(endian.u32(node, trailer)) + node.len() as u64;
         let ends_block = eraseblock.is_power_of_two() && (at + node.len() as u64).is_multiple_of(eraseblock);
         if let Some(size) = size_class(eraseblock).filter(|_| ends_block) {
-            self.summaries[size].add(at);
+            self.stated[size].add(at);
         }
         Some(())
+    }
+
+    /// Counts what a marker says; whether it is the first node of its eraseblock.
+    fn take_marker(&mut self, at: u64, marker: &Marker) -> bool {
+        if marker.kind == MarkerKind::Begin {
+            return true;
+        }
+        // It holds the index of its eraseblock; 0 would suit many sizes.
+        let block = u64::from(marker.commit_block);
+        let suits = |size: &usize| block > 0 && at / u64::from(bytes(*size)) == block;
+        if let Some(size) = (0..SIZES).find(suits) {
+            self.stated[size].add(at);
+        }
+        false
     }
 
     /// The eraseblock size in bytes, and whether that is sure.
     fn eraseblock(&self, file_size: u64) -> (u32, bool) {
         let detected = (MAX_DETECTED.ilog2() - LEAST) as usize;
-        let most = (0..=detected).max_by_key(|size| (self.summaries[*size].count, *size)).unwrap_or(0);
-        if self.summaries[most].count > 0 {
+        let most = (0..=detected).max_by_key(|size| (self.stated[*size].count, *size)).unwrap_or(0);
+        if self.stated[most].count > 0 {
             return (bytes(most), true);
         }
         let lower = (0..detected).find(|size| !self.crossed(*size)).unwrap_or(detected);
@@ -277,16 +296,20 @@ impl Tally {
         if lower > upper {
             return (bytes(upper), false);
         }
-        // One node may start at a multiple of a smaller size by chance, two hardly, if none crosses any.
-        let started = |least| (lower..=upper).find(|size| self.starts[*size].count >= least);
-        if let Some(size) = started(2) {
+        // Nodes start at multiples of smaller sizes too: one by chance, and one behind the blank head of each commit
+        // block. So they must be as many as the blocks that are marked as such.
+        let marked: u64 = self.firsts.iter().map(|seen| seen.count).sum();
+        let enough = |size: usize| if size < upper { marked.max(2) } else { 2 };
+        if let Some(size) = (lower..=upper).find(|size| self.starts[*size].count >= enough(*size)) {
             return (bytes(size), true);
         }
-        if let Some(size) = bound.or(started(1)) {
+        let started = |size: &usize| self.starts[*size].count > 0;
+        if let Some(size) = bound.or((lower..=upper).find(started)) {
             return (bytes(size), size == lower && lower > 0);
         }
-        let usual = (lower..=upper).take_while(|size| *size <= 4).filter(|size| fits(file_size, *size)).last();
-        (bytes(usual.unwrap_or(lower)), false)
+        // Nothing says anything: 64 KiB, or less if the file is of so many whole eraseblocks.
+        let usual = (0..=USUAL).rev().find(|size| fits(file_size, *size)).unwrap_or(USUAL);
+        (bytes(usual.clamp(lower, upper)), false)
     }
 
     /// Nodes cross boundaries of this size, and not only one in a place where many start: that would be a stray one.
@@ -294,13 +317,13 @@ impl Tally {
         (size..SIZES).any(|at| self.crossings[at].count * 8 > self.starts[at].count)
     }
 
-    /// What speaks against eraseblocks of `given` bytes.
+    /// What speaks against eraseblocks of `given` bytes; nothing, if that is no size to begin with.
     fn against(&self, given: u32) -> Option<String> {
-        let size = size_class(u64::from(given))?;
-        let stated = |at: &usize| self.summaries[*at].count > 0;
-        if let Some(other) = (0..SIZES).find(stated).filter(|_| !stated(&size)) {
-            let at = self.summaries[other].first;
-            return Some(format!("the summary at {at:#x} ends an eraseblock of {}", show_size(bytes(other))));
+        let size = size_class(u64::from(given)).filter(|_| given.is_power_of_two())?;
+        let is_stated = |at: &usize| self.stated[*at].count > 0;
+        if let Some(other) = (0..SIZES).find(is_stated).filter(|_| !is_stated(&size)) {
+            let at = self.stated[other].first;
+            return Some(format!("the node at {at:#x} says that it is {}", show_size(bytes(other))));
         }
         if let Some(first) = self.firsts[..size].iter().find(|seen| seen.count > 0) {
             return Some(format!("the node at {:#x} stands at an eraseblock's start only", first.first));
@@ -317,7 +340,7 @@ impl Tally {
                 said.push(format!("{count} {what}"));
             }
         };
-        say(self.summaries[size].count, "summaries give it");
+        say(self.stated[size].count, "summaries and commit markers give it");
         let marks: u64 = self.firsts[size..].iter().map(|seen| seen.count).sum();
         say(marks, "cleanmarkers and begin markers stand at its multiples");
         let starts = self.starts[size..].iter().map(|seen| seen.count).sum();
@@ -387,5 +410,101 @@ pub fn show_size(bytes: u32) -> String {
         0x10_0000.. if bytes.is_multiple_of(0x10_0000) => format!("{} MiB", bytes >> 20),
         1024.. if bytes.is_multiple_of(1024) => format!("{} KiB", bytes >> 10),
         _ => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Cleanmarker;
+    use std::vec;
+
+    const E: Endian = Endian::Little;
+
+    /// Eraseblocks of 32 KiB, each begun by `first` and filled with names.
+    fn image(blocks: usize, mut first: impl FnMut(usize, &mut Vec<u8>)) -> Vec<u8> {
+        let mut all = Vec::new();
+        for block in 0..blocks {
+            let mut bytes = Vec::new();
+            first(block, &mut bytes);
+            while bytes.len() + 96 <= 0x8000 {
+                Dirent { pino: 1, version: 1, ino: 2, mctime: 0, kind: 8, name: &[b'n'; 55] }.emit(E, &mut bytes);
+            }
+            bytes.resize(0x8000, 0xff);
+            all.append(&mut bytes);
+        }
+        all
+    }
+
+    fn detect(image: &[u8]) -> Detected {
+        Survey::of(image).unwrap().detect().unwrap()
+    }
+
+    #[test]
+    fn eraseblocks_without_cleanmarkers_do_not_double_the_size() {
+        let mixed = image(8, |block, bytes| {
+            if block % 2 == 0 {
+                Cleanmarker::emit(E, bytes, 12);
+            }
+        });
+        let found = detect(&mixed);
+        assert_eq!((found.eraseblock, found.sure, found.kind), (0x8000, true, FlashKind::Nor));
+        assert!(Survey::of(&mixed[..]).unwrap().check_eraseblock(0x1_0000).is_ok());
+    }
+
+    #[test]
+    fn begin_markers_stand_at_eraseblock_starts() {
+        let begin = Marker {
+            kind: MarkerKind::Begin,
+            commit_point: None,
+            sequence: 1,
+            txid: [1; 16],
+            commit_block: u32::MAX,
+            nodes: 0,
+            bytes: 0,
+            time: 0,
+            digest: [0; 32],
+            label: String::new(),
+        };
+        let survey = Survey::of(&image(4, |_, bytes| begin.emit(E, bytes))[..]).unwrap();
+        assert_eq!(survey.detect().unwrap().eraseblock, 0x8000);
+        assert!(matches!(survey.check_eraseblock(0x1_0000), Err(DetectError::Eraseblock { likely: 0x8000, .. })));
+        assert!(matches!(survey.check_eraseblock(0x4000), Err(DetectError::Eraseblock { likely: 0x8000, .. })));
+    }
+
+    #[test]
+    fn one_stray_node_does_not_outvote_the_rest() {
+        let mut bytes = image(40, |_, _| {});
+        // Part of some other image, in a file that was stored as it is and lost its own header.
+        bytes.truncate(0x12_7fa0);
+        Dirent { pino: 1, version: 1, ino: 2, mctime: 0, kind: 8, name: &[b'n'; 200] }.emit(E, &mut bytes);
+        assert_eq!(detect(&bytes).eraseblock, 0x8000);
+    }
+
+    #[test]
+    fn nodes_are_found_wherever_reads_and_windows_end() {
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let len = buf.len().min(7001);
+                self.0.read(&mut buf[..len])
+            }
+        }
+        let bytes = image(200, |_, _| {});
+        let survey = Survey::of(Slow(&bytes)).unwrap();
+        assert_eq!(survey.nodes(E), 200 * (0x8000 / 96));
+        assert_eq!(survey.detect().unwrap(), detect(&bytes));
+    }
+
+    #[test]
+    fn nothing_to_go_by_is_not_sure() {
+        let mut bytes = Vec::new();
+        Cleanmarker::emit(E, &mut bytes, 16);
+        let found = detect(&bytes);
+        assert_eq!((found.eraseblock, found.page_size, found.sure), (0x1_0000, 16, false));
+        bytes.resize(0x5000, 0xff);
+        assert_eq!(detect(&bytes).eraseblock, 0x1000);
+        assert!(matches!(Survey::of(&vec![0xff; 5000][..]).unwrap().detect(), Err(DetectError::Blank)));
+        assert!(matches!(Survey::of(io::empty()).unwrap().detect(), Err(DetectError::Empty)));
     }
 }
