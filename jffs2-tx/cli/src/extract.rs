@@ -8,10 +8,12 @@ use std::io;
 use std::path::PathBuf;
 
 use jffs2_tx::check::MAX_PATH;
-use jffs2_tx::flash::ImageFlash;
+use jffs2_tx::error::ReadError;
+use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::index::ROOT;
 use jffs2_tx::inode_kind::FileKind;
-use jffs2_tx::tree::{Stat, Tree};
+use jffs2_tx::scan::{BlockScan, scan};
+use jffs2_tx::tree::{self, Stat, Tree};
 
 use crate::failure::{Exit, Failure, complain, note};
 use crate::image::{Image, ImageArgs};
@@ -21,7 +23,7 @@ use crate::show;
 mod host;
 mod left_out;
 
-use host::Dir;
+use host::{Dir, NewFile};
 use left_out::LeftOut;
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         damaged: false,
     };
     job.run()?;
+    let count = |_, found: BlockScan| job.left_out.xattrs += found.xattrs;
+    scan(&image.flash, image.index.rules(), count)?;
     if let Some(text) = job.left_out.text() {
         note(&format!("left out: {text}"));
     }
@@ -129,30 +133,14 @@ impl Extract<'_> {
         Ok(())
     }
 
-    /// Writes what can be read; the rest of a damaged file stays a hole.
     fn create_file(&mut self, dir: &Dir, name: &[u8], path: &[u8], stat: &Stat) -> io::Result<()> {
         let mut out = dir.make_file(name)?;
-        match self.tree.open(stat.ino) {
-            Ok(mut file) => {
-                let ranges: Vec<(u32, u32)> = file.data_ranges().collect();
-                let mut buf = vec![0; 1 << 16];
-                let mut error = None;
-                for (start, end) in ranges {
-                    let mut at = start;
-                    while at < end {
-                        let wanted = buf.len().min((end - at) as usize);
-                        match file.read_at(at, &mut buf[..wanted]) {
-                            Ok(_) => out.write_at(at, &buf[..wanted])?,
-                            Err(unreadable) => error = error.or(Some(unreadable)),
-                        }
-                        at += wanted as u32;
-                    }
-                }
-                if let Some(error) = error {
-                    self.damage(path, error);
-                }
-            }
-            Err(error) => self.damage(path, error),
+        let damage = match self.tree.open(stat.ino) {
+            Ok(file) => copy(file, &mut out)?,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = damage {
+            self.damage(path, error);
         }
         out.finish(stat, &mut self.left_out)
     }
@@ -173,6 +161,26 @@ impl Extract<'_> {
         self.damaged = true;
         complain(&format!("{}: {what}", show::path(path)));
     }
+}
+
+/// Writes what can be read, seeking over holes; the rest of a damaged file stays a hole. What is damaged first.
+fn copy(mut file: tree::File<'_, ImageFlash>, out: &mut NewFile) -> io::Result<Option<ReadError<ImageError>>> {
+    let mut damage = None;
+    let mut buf = vec![0; 1 << 16];
+    let ranges: Vec<(u32, u32)> = file.data_ranges().collect();
+    for (mut at, end) in ranges {
+        while at < end {
+            let wanted = buf.len().min((end - at) as usize);
+            if let Err(error) = file.read_at(at, &mut buf[..wanted]) {
+                // A range is one node: none of it can be read.
+                damage = damage.or(Some(error));
+                break;
+            }
+            out.write_at(at, &buf[..wanted])?;
+            at += wanted as u32;
+        }
+    }
+    Ok(damage)
 }
 
 fn failed(path: &[u8], error: io::Error) -> Failure {
