@@ -38,6 +38,7 @@ pub struct Chip {
     plan: Plan,
     counters: Counters,
     reads: AtomicU64,
+    violation: Option<ChipError>,
 }
 
 /// What a chip has done since it was made, its copies' ancestors included.
@@ -77,6 +78,7 @@ impl Chip {
             plan: Plan::default(),
             counters: Counters::default(),
             reads: AtomicU64::new(0),
+            violation: None,
         }
     }
 
@@ -146,6 +148,17 @@ impl Chip {
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { reads: self.reads.load(Ordering::Relaxed), ..self.counters }
+    }
+
+    /// The last program, erase or the like that broke a rule since this was asked for. Callers may take a refusal for a
+    /// fault of the device and go on; whoever tests them wants to know.
+    pub fn take_violation(&mut self) -> Option<ChipError> {
+        self.violation.take()
+    }
+
+    fn noted(&mut self, result: Result<(), ChipError>) -> Result<(), ChipError> {
+        self.violation = result.err().filter(ChipError::is_violation).or(self.violation);
+        result
     }
 
     /// Identifies an eraseblock's content, ECC, OOB and health: equal ids behave alike. Computed once per content.
@@ -254,8 +267,8 @@ impl Flash for Chip {
     }
 }
 
-impl FlashMut for Chip {
-    fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
+impl Chip {
+    fn try_program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
         let (index, start) = self.check_program(offset, data)?;
         self.counters.programs += 1;
         self.counters.programmed_bytes += data.len() as u64;
@@ -279,7 +292,7 @@ impl FlashMut for Chip {
         Ok(())
     }
 
-    fn erase(&mut self, block: u32) -> Result<(), ChipError> {
+    fn try_erase(&mut self, block: u32) -> Result<(), ChipError> {
         let (broken, erases) = self.good(block).map(|block| (block.broken, block.erases + 1))?;
         self.counters.erases += 1;
         match self.plan.strike_erase() {
@@ -295,7 +308,7 @@ impl FlashMut for Chip {
         }
     }
 
-    fn write_oob_cleanmarker(&mut self, block: u32) -> Result<(), ChipError> {
+    fn try_write_oob_cleanmarker(&mut self, block: u32) -> Result<(), ChipError> {
         let good = self.good(block)?;
         if self.geometry.kind() == FlashKind::Nor {
             return Ok(());
@@ -309,12 +322,34 @@ impl FlashMut for Chip {
         Ok(())
     }
 
-    fn mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
+    fn try_mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
         self.good(block)?;
         if self.geometry.kind() == FlashKind::Nand {
             self.block_mut(block).changed().bad = true;
         }
         Ok(())
+    }
+}
+
+impl FlashMut for Chip {
+    fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
+        let result = self.try_program(offset, data);
+        self.noted(result)
+    }
+
+    fn erase(&mut self, block: u32) -> Result<(), ChipError> {
+        let result = self.try_erase(block);
+        self.noted(result)
+    }
+
+    fn write_oob_cleanmarker(&mut self, block: u32) -> Result<(), ChipError> {
+        let result = self.try_write_oob_cleanmarker(block);
+        self.noted(result)
+    }
+
+    fn mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
+        let result = self.try_mark_bad(block);
+        self.noted(result)
     }
 
     fn sync(&mut self) -> Result<(), ChipError> {

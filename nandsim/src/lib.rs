@@ -23,18 +23,33 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cache;
 mod chip;
 mod content;
 mod cut;
 mod fault;
+mod judge;
+mod reader;
 mod rng;
 mod sample;
+mod shape;
+mod snapshot;
+mod torture;
 mod trace;
+mod update;
+mod viewer;
 
 pub use chip::{Chip, ChipError, Counters, OobState};
 pub use content::ContentId;
 pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
 pub use fault::{Fault, FaultKind};
+pub use judge::{Expected, Judge, Verdict};
+pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_small_change};
+pub use shape::Shape;
+pub use snapshot::{Contents, Snapshot, SnapshotContent, SnapshotEntry, SnapshotError};
+pub use torture::{Counts, Failure, Report, Stage, Torture, TortureError};
 pub use trace::{Op, Recorder, Trace};
+pub use update::Update;
+pub use viewer::{View, ViewError, Viewer};

@@ -1,0 +1,70 @@
+//! The commands, and what they exit with.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod demo;
+mod prepare;
+mod replay;
+mod show;
+mod size;
+mod torture;
+
+use prepare::Usage;
+
+/// Some state was mixed or unreadable.
+const FAILED: u8 = 1;
+/// The arguments do not make sense.
+const USAGE: u8 = 2;
+/// The test could not be run: a file cannot be read, say, or the update does not fit.
+const NOT_RUN: u8 = 3;
+
+/// Cut the power of a JFFS2 update at every write offset of simulated flash, and see the old tree or the new one.
+#[derive(Parser)]
+#[command(name = "nandsim", version, after_long_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 every state was old or new, 1 one was not, 2 wrong usage, 3 the test could not be run.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the built-in samples, and say what is to be seen
+    Demo,
+    /// Cut the power of one update, and judge the whole tree after each cut
+    Torture(torture::Args),
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    let done = match args.command {
+        Command::Demo => demo::run(),
+        Command::Torture(args) => torture::run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        let _ = Args::command().error(clap::error::ErrorKind::ArgumentConflict, usage).print();
+        return ExitCode::from(USAGE);
+    }
+    // The reader of a pipe has seen enough.
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("nandsim: error: {error:#}");
+    ExitCode::from(NOT_RUN)
+}
+
+/// Whether every state was old or new; or the test could not be run.
+type Outcome = Result<bool>;

@@ -1,0 +1,110 @@
+//! Reports, for people and as JSON.
+
+use std::fmt::Write;
+
+use jffs2_tx::flash::{Flash, FlashKind};
+use jffs2_tx::wire::Endian;
+use nandsim::{Cut, Op, Report, Torture};
+use serde::Serialize;
+
+use super::torture::Kind;
+
+/// A report and what it is about. Serializes to one flat object.
+#[derive(Serialize)]
+pub(super) struct Json<'r> {
+    #[serde(flatten)]
+    report: &'r Report,
+    flash: Kind,
+    size: u32,
+    eraseblock: u32,
+    write_size: u32,
+    endian: &'static str,
+    commit_point: String,
+    threads: usize,
+}
+
+impl<'r> Json<'r> {
+    pub(super) fn new(torture: &Torture, report: &'r Report, threads: usize) -> Self {
+        let geometry = torture.start.geometry();
+        Self {
+            report,
+            flash: if geometry.kind() == FlashKind::Nor { Kind::Nor } else { Kind::Nand },
+            size: geometry.size(),
+            eraseblock: geometry.eraseblock(),
+            write_size: geometry.write_size(),
+            endian: endian(torture),
+            commit_point: torture.point.to_string(),
+            threads,
+        }
+    }
+}
+
+/// The flash and the update in a line.
+pub(super) fn flash(torture: &Torture) -> String {
+    let geometry = torture.start.geometry();
+    let (kind, unit) = match geometry.kind() {
+        FlashKind::Nor => ("NOR", "write unit"),
+        FlashKind::Nand => ("NAND", "pages"),
+    };
+    format!(
+        "{kind} flash, {} eraseblocks of {} KiB, {unit} of {} bytes, {}-endian; commit point {}",
+        geometry.blocks(),
+        geometry.eraseblock() >> 10,
+        geometry.write_size(),
+        endian(torture),
+        torture.point,
+    )
+}
+
+/// The whole report, in lines.
+pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}", flash(torture));
+    let _ = writeln!(text, "update: {} operations, {} bytes programmed", report.ops, report.bytes_programmed);
+    let counts = &report.counts;
+    let _ = writeln!(
+        text,
+        "cuts: {}  old: {}  new: {}  mixed: {}  unreadable: {}",
+        counts.cuts, counts.old, counts.new, counts.mixed, counts.unreadable
+    );
+    let plain = &report.without_summaries;
+    let _ = writeln!(text, "readers without summaries saw old: {}  new: {}", plain.old, plain.new);
+    if let Some(turn) = turn(torture, report) {
+        let _ = writeln!(text, "{turn}");
+    }
+    let _ = writeln!(
+        text,
+        "{:.1} s on {threads} threads, {:.0} cuts a second; seed {}",
+        report.seconds, report.cuts_per_second, report.seed
+    );
+    for failure in &report.failures {
+        let _ = writeln!(text, "FAILED at {}: {}", failure.cut, failure.what);
+    }
+    text
+}
+
+/// Where old turns to new.
+pub(super) fn turn(torture: &Torture, report: &Report) -> Option<String> {
+    let first = report.first_new?;
+    Some(format!("new from cut {first} on, in {}", operation(torture, first)))
+}
+
+/// The operation that a cut is in.
+pub(super) fn operation(torture: &Torture, cut: Cut) -> String {
+    let what = match torture.trace.ops.get(cut.op) {
+        None => return "no operation: after the last".into(),
+        Some(Op::Program { offset, data }) => format!("program of {} bytes at {offset:#x}", data.len()),
+        Some(Op::Erase { block }) => format!("erase of eraseblock {block}"),
+        Some(Op::OobCleanmarker { block }) => format!("cleanmarker for eraseblock {block}"),
+        Some(Op::MarkBad { block }) => format!("bad-block mark on eraseblock {block}"),
+        Some(Op::Sync) => "sync".into(),
+    };
+    format!("operation {} of {}: {what}", cut.op, torture.trace.ops.len())
+}
+
+fn endian(torture: &Torture) -> &'static str {
+    match torture.update.endian {
+        Endian::Little => "little",
+        Endian::Big => "big",
+    }
+}

@@ -1,0 +1,46 @@
+//! Sizes as the command line takes them.
+
+/// Bytes: `4096`, `0x1000`, `4K`, `4KiB`, `8M`, `8MiB`.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let (number, unit) = match lower.strip_suffix("ib").unwrap_or(&lower) {
+        rest if rest.ends_with('k') => (&rest[..rest.len() - 1], 1 << 10),
+        rest if rest.ends_with('m') => (&rest[..rest.len() - 1], 1 << 20),
+        _ => (lower.as_str(), 1),
+    };
+    let value = match number.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    let bytes = value.ok().filter(|_| !number.contains('+')).and_then(|value| value.checked_mul(unit));
+    bytes.ok_or_else(|| "not a size: give bytes, 0x and hex digits, or a number with K, KiB, M or MiB".into())
+}
+
+/// The same below 4 GiB.
+pub(super) fn parse_u32(text: &str) -> Result<u32, String> {
+    u32::try_from(parse_size(text)?).map_err(|_| "4 GiB or more".into())
+}
+
+/// An eraseblock size: numbers below 4096 are KiB, as mkfs.jffs2 has it.
+pub(super) fn parse_eraseblock(text: &str) -> Result<u32, String> {
+    let size = parse_u32(text)?;
+    Ok(if size < 4096 { size * 1024 } else { size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, size) in [("0", 0), ("4096", 4096), ("0x1000", 4096), ("64K", 65536), ("64kib", 65536)] {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        assert_eq!(parse_size("8MiB"), parse_size("8M"));
+        for text in ["", "K", "-1", "+1", "0x+1", "1.5M", "64KB", "0xffffffffffffffffM"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert_eq!((parse_eraseblock("128"), parse_eraseblock("0x20000")), (Ok(131_072), Ok(131_072)));
+        assert!(parse_u32("4096M").is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! What came of many cuts.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::Torture;
+use crate::cut::Cut;
+use crate::judge::Verdict;
+use crate::reader::ByReader;
+
+/// Failures that a report lists.
+const LISTED_FAILURES: usize = 10;
+
+/// What came of the cuts. Serializes to an object with these fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// By the worst that was found for each cut; if nothing was wrong, by what a reader with summaries sees right after it.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// By what a reader without summaries sees right after each cut.
+    pub without_summaries: Counts,
+    /// Different states that recovery left, on each of which the update was done again.
+    pub recovered_states: usize,
+    /// The last cut, by operation, that left the old tree.
+    #[serde(serialize_with = "as_text")]
+    pub last_old: Option<Cut>,
+    /// The first cut that left the new tree.
+    #[serde(serialize_with = "as_text")]
+    pub first_new: Option<Cut>,
+    /// Operations of the update.
+    pub ops: usize,
+    /// Bytes that they program.
+    pub bytes_programmed: u64,
+    /// Picks what is random in the cuts.
+    pub seed: u64,
+    /// Time that it took.
+    pub seconds: f64,
+    /// Cuts by that time.
+    pub cuts_per_second: f64,
+    /// The first that went wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// How many cuts left what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All.
+    pub cuts: u64,
+    /// The old tree.
+    pub old: u64,
+    /// The new tree.
+    pub new: u64,
+    /// Neither, or something else went wrong.
+    pub mixed: u64,
+    /// Something that cannot be read.
+    pub unreadable: u64,
+}
+
+/// A cut after which something went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Which; with the seed it replays the state.
+    #[serde(serialize_with = "one_as_text")]
+    pub cut: Cut,
+    /// What went wrong.
+    pub what: String,
+}
+
+impl Counts {
+    /// Whether every cut left the old tree or the new one.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        self.mixed == 0 && self.unreadable == 0
+    }
+
+    fn add(&mut self, verdict: &Verdict) {
+        self.cuts += 1;
+        *match verdict {
+            Verdict::Old => &mut self.old,
+            Verdict::New => &mut self.new,
+            Verdict::Mixed(_) => &mut self.mixed,
+            Verdict::Unreadable(_) => &mut self.unreadable,
+        } += 1;
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            cuts: self.cuts + other.cuts,
+            old: self.old + other.old,
+            new: self.new + other.new,
+            mixed: self.mixed + other.mixed,
+            unreadable: self.unreadable + other.unreadable,
+        }
+    }
+}
+
+/// One thread's part of a report.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    counts: Counts,
+    without_summaries: Counts,
+    last_old: Option<Cut>,
+    first_new: Option<Cut>,
+    failures: Vec<Failure>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, cut: Cut, seen: &ByReader<Verdict>, verdict: Verdict) {
+        self.counts.add(&verdict);
+        self.without_summaries.add(&seen.without_summaries);
+        match verdict {
+            Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
+            Verdict::New => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
+            // Each thread's cuts ascend, so its first failures are its earliest.
+            Verdict::Mixed(what) | Verdict::Unreadable(what) if self.failures.len() < LISTED_FAILURES => {
+                self.failures.push(Failure { cut, what });
+            }
+            Verdict::Mixed(_) | Verdict::Unreadable(_) => {}
+        }
+    }
+
+    pub(super) fn merged(mut self, other: Self) -> Self {
+        self.failures.extend(other.failures);
+        self.failures.sort_by_key(|failure| failure.cut);
+        self.failures.truncate(LISTED_FAILURES);
+        Self {
+            counts: self.counts.plus(other.counts),
+            without_summaries: self.without_summaries.plus(other.without_summaries),
+            last_old: self.last_old.max(other.last_old),
+            first_new: self.first_new.into_iter().chain(other.first_new).min(),
+            failures: self.failures,
+        }
+    }
+
+    pub(super) fn report(self, torture: &Torture, recovered_states: usize, took: Duration) -> Report {
+        let seconds = took.as_secs_f64();
+        Report {
+            counts: self.counts,
+            without_summaries: self.without_summaries,
+            recovered_states,
+            last_old: self.last_old,
+            first_new: self.first_new,
+            ops: torture.trace.ops.len(),
+            bytes_programmed: torture.trace.programmed_bytes(),
+            seed: torture.seed,
+            seconds,
+            cuts_per_second: self.counts.cuts as f64 / seconds.max(1e-9),
+            failures: self.failures,
+        }
+    }
+}
+
+fn as_text<S: Serializer>(cut: &Option<Cut>, serializer: S) -> Result<S::Ok, S::Error> {
+    cut.map(|cut| cut.to_string()).serialize(serializer)
+}
+
+fn one_as_text<S: Serializer>(cut: &Cut, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(cut)
+}
