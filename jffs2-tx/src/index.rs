@@ -6,6 +6,7 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
+use crate::inode_kind::FileKind;
 use crate::scan::{BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, UnknownRecord, incompatible, scan};
 use crate::wire::Compat;
 
@@ -156,6 +157,15 @@ impl Index {
     #[must_use]
     pub fn exists(&self, ino: u32) -> bool {
         ino == ROOT || !self.nodes(ino).is_empty() || !self.dirents(ino).is_empty()
+    }
+
+    /// Whether the inode is a directory: its newest node says so, or it has no good node but names in it.
+    #[must_use]
+    pub fn is_directory(&self, ino: u32) -> bool {
+        match self.latest(ino) {
+            Some(node) => FileKind::from_mode(u32::from(node.mode)) == Some(FileKind::Directory),
+            None => ino == ROOT || !self.dirents(ino).is_empty(),
+        }
     }
 
     /// Number of names that lead to the inode from the root; 0 if none does. The root has 1.
@@ -321,7 +331,7 @@ fn reach(index: &Index) -> Reachable {
     while let Some(dir) = queue.pop() {
         for name in index.names(dir) {
             found.push((name.ino, 1));
-            if !index.dirents(name.ino).is_empty() && entered.insert(name.ino) {
+            if index.is_directory(name.ino) && entered.insert(name.ino) {
                 queue.push(name.ino);
             }
         }

@@ -60,13 +60,14 @@ impl Viewer {
 
     /// What each reader sees.
     pub fn views(&mut self, chip: &Chip) -> ByReader<Arc<View>> {
-        let blocks = match (0..chip.geometry().blocks()).map(|block| self.scan(chip, block)).collect::<Result<Vec<_>, _>>() {
-            Ok(blocks) => blocks,
-            Err(error) => {
-                let failed = Arc::new(Err(error.into()));
-                return ByReader { with_summaries: Arc::clone(&failed), without_summaries: failed };
-            }
-        };
+        let blocks =
+            match (0..chip.geometry().blocks()).map(|block| self.scan(chip, block)).collect::<Result<Vec<_>, _>>() {
+                Ok(blocks) => blocks,
+                Err(error) => {
+                    let failed = Arc::new(Err(error.into()));
+                    return ByReader { with_summaries: Arc::clone(&failed), without_summaries: failed };
+                }
+            };
         let rules = self.rules;
         let with = blocks.iter().map(|scans| &*scans.with_summaries);
         let with_summaries = Arc::new(self.view(chip, rules.with_summaries, with));

@@ -94,7 +94,6 @@ impl Transaction {
     }
 
     fn text(&self) -> String {
-        let blocks: Vec<String> = self.payload_blocks.iter().map(u32::to_string).collect();
         let commit = self.commit_block.map(|block| format!(", commit block {block}")).unwrap_or_default();
         format!(
             "{} {} {} {} \"{}\": {}, payload blocks {}{commit}, digest {}",
@@ -104,10 +103,24 @@ impl Transaction {
             self.commit_point,
             self.label,
             self.state,
-            if blocks.is_empty() { "none".into() } else { blocks.join(" ") },
+            ranges(&self.payload_blocks),
             self.digest
         )
     }
+}
+
+/// Eraseblock numbers, neighbours joined: `3-7 9`.
+fn ranges(blocks: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for block in blocks {
+        match runs.last_mut() {
+            Some(run) if run.1.checked_add(1) == Some(*block) => run.1 = *block,
+            _ => runs.push((*block, *block)),
+        }
+    }
+    let texts: Vec<String> =
+        runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") }).collect();
+    if texts.is_empty() { "none".into() } else { texts.join(" ") }
 }
 
 /// What became of a transaction that has a commit marker.

@@ -230,8 +230,9 @@ impl Applied {
 
 fn parse_txid(text: &str) -> Result<[u8; 16], String> {
     let wrong = || String::from("not 32 hexadecimal digits");
-    let number = u128::from_str_radix(text, 16).map_err(|_| wrong())?;
-    if text.len() == 32 { Ok(number.to_be_bytes()) } else { Err(wrong()) }
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits).ok_or_else(wrong)?;
+    Ok(number.to_be_bytes())
 }
 
 fn parse_label(text: &str) -> Result<String, String> {
