@@ -6,7 +6,9 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
-use crate::scan::{BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, incompatible, scan};
+use crate::inode_kind::FileKind;
+use crate::scan::{BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, UnknownRecord, incompatible, scan};
+use crate::wire::Compat;
 
 mod extents;
 mod liveness;
@@ -64,6 +66,7 @@ pub struct Index {
     markers: Vec<MarkerRecord>,
     max_ino: u32,
     damage: u32,
+    read_only: Option<UnknownRecord>,
     reachable: Reachable,
 }
 
@@ -156,6 +159,15 @@ impl Index {
         ino == ROOT || !self.nodes(ino).is_empty() || !self.dirents(ino).is_empty()
     }
 
+    /// Whether the inode is a directory: its newest node says so, or it has no good node but names in it.
+    #[must_use]
+    pub fn is_directory(&self, ino: u32) -> bool {
+        match self.latest(ino) {
+            Some(node) => FileKind::from_mode(u32::from(node.mode)) == Some(FileKind::Directory),
+            None => ino == ROOT || !self.dirents(ino).is_empty(),
+        }
+    }
+
     /// Number of names that lead to the inode from the root; 0 if none does. The root has 1.
     #[must_use]
     pub fn links(&self, ino: u32) -> u32 {
@@ -191,6 +203,19 @@ impl Index {
     #[must_use]
     pub fn damage(&self) -> u32 {
         self.damage
+    }
+
+    /// A node that allows reading only, if there is one.
+    #[must_use]
+    pub fn read_only(&self) -> Option<UnknownRecord> {
+        self.read_only
+    }
+
+    /// Whether the flash holds something, but no sign of JFFS2: Linux refuses to mount it, and nobody should erase it.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        let any = |state| self.blocks.iter().any(|info| info.state == state);
+        self.node_count() == 0 && self.markers.is_empty() && !any(BlockState::Clean) && any(BlockState::Used)
     }
 
     /// Number of nodes in the index.
@@ -231,6 +256,7 @@ impl IndexBuilder {
             markers: Vec::new(),
             max_ino: ROOT,
             damage: 0,
+            read_only: None,
             reachable: Reachable::default(),
         };
         Self { index, dirents: Vec::new() }
@@ -250,6 +276,8 @@ impl IndexBuilder {
         index.markers.extend_from_slice(&found.markers);
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
+        let forbids = |node: &&UnknownRecord| Compat::of(node.nodetype) == Compat::ReadOnly;
+        index.read_only = index.read_only.or(found.unknown.iter().find(forbids).copied());
         let base = index.arena.len() as u32;
         index.arena.extend_from_slice(&found.names);
         self.dirents.extend(found.dirents.iter().map(|dirent| NameRecord {
@@ -280,10 +308,7 @@ impl IndexBuilder {
 }
 
 fn newest_names(index: &Index, mut dirents: Vec<NameRecord>) -> Vec<NameRecord> {
-    dirents.sort_by(|a, b| {
-        let key = |r: &NameRecord| (r.pino, r.version);
-        a.pino.cmp(&b.pino).then_with(|| index.name(a).cmp(index.name(b))).then_with(|| key(a).cmp(&key(b)))
-    });
+    dirents.sort_by(|a, b| (a.pino, index.name(a), a.version).cmp(&(b.pino, index.name(b), b.version)));
     let mut names: Vec<NameRecord> = Vec::with_capacity(dirents.len());
     for mut dirent in dirents {
         match names.last_mut() {
@@ -306,7 +331,7 @@ fn reach(index: &Index) -> Reachable {
     while let Some(dir) = queue.pop() {
         for name in index.names(dir) {
             found.push((name.ino, 1));
-            if !index.dirents(name.ino).is_empty() && entered.insert(name.ino) {
+            if index.is_directory(name.ino) && entered.insert(name.ino) {
                 queue.push(name.ino);
             }
         }

@@ -8,7 +8,7 @@ pub(crate) use blocks::erase;
 pub use blocks::{Pool, blank_check, free_block, reusable};
 pub use writer::{NodeAddress, PayloadWriter, WrittenBlock};
 
-use crate::flash::FlashMut;
+use crate::flash::{Ecc, FlashMut};
 use alloc::vec;
 
 /// Writing to the flash failed.
@@ -47,10 +47,12 @@ pub enum WriteError<E> {
 pub fn program<F: FlashMut>(flash: &mut F, offset: u32, data: &[u8]) -> Result<(), WriteError<F::Error>> {
     flash.program(offset, data).map_err(|error| WriteError::Device { operation: "program", offset, error })?;
     let mut back = vec![0; data.len()];
-    flash.read(offset, &mut back).map_err(|error| WriteError::Device { operation: "read back", offset, error })?;
+    let ecc =
+        flash.read(offset, &mut back).map_err(|error| WriteError::Device { operation: "read back", offset, error })?;
     match back.iter().zip(data).position(|(is, wanted)| is != wanted) {
-        None => Ok(()),
         Some(at) => Err(WriteError::ReadBack { operation: "program", offset: offset + at as u32 }),
+        None if ecc == Ecc::Uncorrectable => Err(WriteError::ReadBack { operation: "program", offset }),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The file system as its users see it: look up, list, read, walk.
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
 
 use crate::codec::decode;
 use crate::error::ReadError;
@@ -77,15 +77,13 @@ impl<'a, F: Flash> Tree<'a, F> {
     pub fn lookup(&self, path: &[u8]) -> Result<u32, F> {
         let shown = || String::from_utf8_lossy(path).into_owned();
         let mut ino = ROOT;
-        let mut is_dir = true;
         for name in components(path) {
-            if !is_dir {
+            if !self.index.is_directory(ino) {
                 return Err(ReadError::NotADirectory { path: shown() });
             }
             let found = self.index.find(ino, name).filter(|found| found.ino != 0 && self.index.exists(found.ino));
             let Some(found) = found else { return Err(ReadError::NotFound { path: shown() }) };
             ino = found.ino;
-            is_dir = found.kind == FileKind::Directory.dirent_type();
         }
         Ok(ino)
     }
@@ -221,7 +219,7 @@ impl<'a, F: Flash> Tree<'a, F> {
     #[must_use]
     pub fn walk(&self, from: u32) -> Walk<'a> {
         let start = WalkEntry { path: Vec::new(), ino: from };
-        Walk { index: self.index, pending: vec![(start, true)], entered: Vec::new() }
+        Walk { index: self.index, pending: vec![start], entered: BTreeSet::new() }
     }
 
     fn read_node(&self, record: &InodeRecord) -> Result<Inode, F> {
@@ -328,27 +326,25 @@ impl<F: Flash> File<'_, F> {
 #[derive(Debug)]
 pub struct Walk<'a> {
     index: &'a Index,
-    pending: Vec<(WalkEntry, bool)>,
-    entered: Vec<u32>,
+    pending: Vec<WalkEntry>,
+    entered: BTreeSet<u32>,
 }
 
 impl Iterator for Walk<'_> {
     type Item = WalkEntry;
 
     fn next(&mut self) -> Option<WalkEntry> {
-        let (entry, is_dir) = self.pending.pop()?;
-        if is_dir && let Err(slot) = self.entered.binary_search(&entry.ino) {
-            self.entered.insert(slot, entry.ino);
-            let below = self.index.names(entry.ino).map(|name| {
+        let entry = self.pending.pop()?;
+        if self.index.is_directory(entry.ino) && self.entered.insert(entry.ino) {
+            let at = self.pending.len();
+            for name in self.index.names(entry.ino) {
                 let mut path = entry.path.clone();
                 if !path.is_empty() {
                     path.push(b'/');
                 }
                 path.extend_from_slice(self.index.name(name));
-                (WalkEntry { path, ino: name.ino }, name.kind == FileKind::Directory.dirent_type())
-            });
-            let at = self.pending.len();
-            self.pending.extend(below);
+                self.pending.push(WalkEntry { path, ino: name.ino });
+            }
             self.pending[at..].reverse();
         }
         Some(entry)

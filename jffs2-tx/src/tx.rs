@@ -109,14 +109,13 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     /// erased; nothing visible changes.
     ///
     /// # Errors
-    /// [`TxError::Read`] if the flash cannot be read or holds nodes that forbid writing, [`TxError::Write`].
+    /// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Write`].
     pub fn begin(flash: &'f mut F, endian: Endian, mut options: TxOptions) -> Result<Self, F> {
         truncate_label(&mut options.label);
-        let rules = Rules { endian, summaries: true };
-        let mut index = Index::open(&*flash, rules)?;
+        let mut index = recover::open_to_write(&*flash, endian)?;
         let begun = recover::tidy(flash, &index)?;
         if begun != RecoverReport::default() {
-            index = Index::open(&*flash, rules)?;
+            index = recover::open_to_write(&*flash, endian)?;
         }
         let others = if options.summary_readers_only { None } else { other_readers(&*flash, &index)? };
         let reserve = options.reserve.unwrap_or_else(|| flash.geometry().kernel_reserve());

@@ -26,7 +26,8 @@
 //!   directory's time. Those of a file count over its data nodes, ascending; each has the final size.
 //! - Access and change times are the modification time: the host's are not reproducible.
 //! - Data: one node a page, zlib where that is smaller. At an eraseblock's end a page is split. A run of whole pages
-//!   of zeros of at least [`HOLE_MIN`] bytes is one hole node.
+//!   of zeros (the last may be the file's partial one) of at least [`HOLE_MIN`] bytes is one hole node.
+//! - What an eraseblock leaves unused is 0xFF. A summary covers it, but is at most 64 KiB long.
 //! - Device nodes have size 0, as Linux and mkfs.jffs2 write it.
 #![forbid(unsafe_code)]
 

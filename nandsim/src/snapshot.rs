@@ -267,8 +267,12 @@ impl Contents {
 
 fn pieces(chip: &Chip, file: &File<'_, Chip>) -> Vec<Piece> {
     let block_id = |at| chip.block_id(chip.geometry().block_of(at));
-    let pieces =
-        file.extents().map(|(extent, node)| Piece { start: extent.start, end: extent.end, at: node.at, block: block_id(node.at) });
+    let pieces = file.extents().map(|(extent, node)| Piece {
+        start: extent.start,
+        end: extent.end,
+        at: node.at,
+        block: block_id(node.at),
+    });
     // A piece of no bytes stands for the size.
     let end = Piece { start: file.size(), end: file.size(), at: 0, block: ContentId(0) };
     pieces.chain([end]).collect()

@@ -105,7 +105,8 @@ impl Torture {
         let work = || self.work(&cuts, &redone, done);
         let tally = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let tallies = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
+            let tallies =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
             tallies.fold(Tally::default(), Tally::merged)
         });
         tally.report(self, redone.len(), begun.elapsed())

@@ -1,1 +1,5 @@
 //! Support for the integration tests.
+
+pub mod kernel;
+pub use kernel_guest::listing;
+pub mod tools;

@@ -1,2 +1,117 @@
-//! jffs2-tx command line.
-fn main() {}
+//! Command line of jffs2-tx: looks into JFFS2 images and updates them in one transaction.
+//!
+//! Results go to stdout, one line of text or, with `--json`, one JSON object a line. Trouble goes to stderr, one line
+//! each, `jffs2-tx: error: ...` or `jffs2-tx: note: ...`.
+//!
+//! | exit code | meaning |
+//! | --- | --- |
+//! | 0 | done, nothing wrong |
+//! | 1 | done as far as it goes: the file system is damaged, or the check found something |
+//! | 2 | wrong arguments |
+//! | 3 | input or output failed, or there is no such file |
+//! | 4 | no space on the flash for the update |
+//! | 5 | the flash is in use |
+//! | 6 | the file system, or what is asked for, is not supported |
+//! | 7 | not a JFFS2 image, or not of the geometry that was given |
+//!
+//! Bytes of names, targets and labels that are not UTF-8, and control characters, are shown as `\xNN`, a backslash
+//! as `\\`; in JSON too.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+mod cat;
+mod check;
+mod extract;
+mod failure;
+mod image;
+mod info;
+mod log;
+mod ls;
+mod show;
+mod update;
+
+use failure::{Exit, Failure, complain};
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 damage or findings, 2 wrong arguments, 3 input or output failed or no \
+such file, 4 no space on the flash, 5 flash in use, 6 not supported, 7 not a JFFS2 image or wrong geometry.";
+
+/// Looks into JFFS2 images and updates them in one transaction.
+#[derive(Debug, Parser)]
+#[command(name = "jffs2-tx", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List a directory of an image.
+    Ls(ls::Args),
+    /// Write a file of an image to stdout.
+    Cat(cat::Args),
+    /// Recreate the tree of an image in a directory.
+    Extract(extract::Args),
+    /// Show byte order, geometry, contents and space of an image.
+    Info(info::Args),
+    /// Check an image: exit code 1 if anything is wrong.
+    Check(check::Args),
+    /// List the transactions whose markers are on the flash.
+    Log(log::Args),
+    /// Make an image's tree equal to a directory, in one transaction.
+    Apply(update::ApplyArgs),
+    /// Clean up behind a transaction that was cut.
+    Recover(update::RecoverArgs),
+}
+
+fn main() -> ExitCode {
+    let exit = match parse() {
+        Ok(command) => run(command).unwrap_or_else(|failure| failure.report()),
+        Err(exit) => exit,
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Ls(args) => ls::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Extract(args) => extract::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Log(args) => log::run(&args),
+        Command::Apply(args) => update::apply(&args),
+        Command::Recover(args) => update::recover(&args),
+    }
+}
+
+/// Help and version go to stdout; what is wrong with the arguments is one line.
+fn parse() -> Result<Command, Exit> {
+    // `ls -l` is the long listing: byte order has no short options there.
+    let no_short = |arg: clap::Arg| arg.short(None);
+    let command = Cli::command()
+        .mut_subcommand("ls", |ls| ls.mut_arg("little_endian", no_short).mut_arg("big_endian", no_short))
+        .mut_subcommands(|sub| sub.after_help(EXIT_CODES));
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let error = match parsed {
+        Ok(cli) => return Ok(cli.command),
+        Err(error) => error,
+    };
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A reader that has gone is no error.
+        let _ = error.print();
+        return Err(Exit::Done);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        complain("a command is missing (see --help)");
+        return Err(Exit::Usage);
+    }
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    complain(&format!("{} (see --help)", words.join(" ").trim_start_matches("error: ")));
+    Err(Exit::Usage)
+}

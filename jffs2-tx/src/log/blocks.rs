@@ -3,7 +3,7 @@
 use alloc::{collections::VecDeque, vec, vec::Vec};
 
 use super::{WriteError, program, sync};
-use crate::flash::{Flash, FlashKind, FlashMut, Geometry};
+use crate::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
 use crate::index::Index;
 use crate::scan::{BlockState, blank_prefix, written_end};
 use crate::wire::{Cleanmarker, Endian};
@@ -73,7 +73,10 @@ pub fn blank_check<F: Flash>(flash: &F, block: u32) -> Result<(), WriteError<F::
     let offset = geometry.offset_of(block);
     let device = |error| WriteError::Device { operation: "read back", offset, error };
     let mut bytes = vec![0; geometry.eraseblock() as usize];
-    flash.read(offset, &mut bytes).map_err(device)?;
+    let ecc = flash.read(offset, &mut bytes).map_err(device)?;
+    if ecc == Ecc::Uncorrectable {
+        return Err(WriteError::ReadBack { operation: "erase", offset });
+    }
     let blank = blank_prefix(&bytes);
     if blank < bytes.len() {
         return Err(WriteError::ReadBack { operation: "erase", offset: offset + blank as u32 });

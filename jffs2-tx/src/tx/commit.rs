@@ -25,6 +25,8 @@ impl<F: FlashMut> Transaction<'_, F> {
     /// [`TxError::Uncertain`]: it is the old one or the new one.
     pub fn commit(mut self) -> Result<CommitReport, F> {
         match self.try_commit() {
+            // What was written and taken back has no name: its eraseblocks are not needed.
+            Ok(report) if report.commit_point.is_none() => self.release().map(|()| report),
             Ok(report) => Ok(report),
             Err(error @ TxError::Uncertain { .. }) => Err(error),
             Err(error) => {

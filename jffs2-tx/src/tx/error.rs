@@ -15,6 +15,17 @@ pub enum TxError<E> {
     /// Writing failed, before the commit point.
     #[error(transparent)]
     Write(#[from] WriteError<E>),
+    /// A node on the flash allows reading only.
+    #[error("node at {offset:#x} of type {nodetype:#06x} allows reading only: a newer writer is needed")]
+    ReadOnly {
+        /// Flash offset, bytes.
+        offset: u32,
+        /// Node type.
+        nodetype: u16,
+    },
+    /// The flash holds something, and none of it is JFFS2.
+    #[error("the flash holds data but no JFFS2 node: if it is to be overwritten, erase it first")]
+    Foreign,
     /// The change does not fit the free eraseblocks.
     #[error(
         "no space: needs {needed} eraseblocks, {free} are free, and {reserve} of those must stay free for the kernel"

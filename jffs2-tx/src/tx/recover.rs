@@ -7,7 +7,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::commit_block::{BlockProgram, body_start};
-use super::{Result, other_readers};
+use super::{Result, TxError, other_readers};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
@@ -60,7 +60,7 @@ pub struct RecoverReport {
 /// What there is to do.
 ///
 /// # Errors
-/// [`TxError::Read`](super::TxError::Read).
+/// [`TxError::Read`].
 pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAction>, F> {
     let others = other_readers(flash, index)?;
     let mut seals = Vec::new();
@@ -144,13 +144,23 @@ fn seal_dirent<F: Flash>(
     Ok(Some(RecoverAction::SealDirent { block, at: end, node }))
 }
 
+/// Reads a flash that is to be written to.
+pub(super) fn open_to_write<F: Flash>(flash: &F, endian: Endian) -> Result<Index, F> {
+    let index = Index::open(flash, Rules { endian, summaries: true })?;
+    match index.read_only() {
+        Some(node) => Err(TxError::ReadOnly { offset: node.at, nodetype: node.nodetype }),
+        None if index.is_foreign() => Err(TxError::Foreign),
+        None => Ok(index),
+    }
+}
+
 /// Erases leftovers and seals the last commit, on a flash that nothing has mounted. Whatever moment the power fails,
 /// the tree stays what it is. Doing it again does nothing.
 ///
 /// # Errors
-/// [`TxError::Read`](super::TxError::Read), [`TxError::Write`](super::TxError::Write).
+/// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Write`].
 pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverReport, F> {
-    let index = Index::open(&*flash, Rules { endian, summaries: true })?;
+    let index = open_to_write(&*flash, endian)?;
     let mut report = RecoverReport::default();
     for action in plan_recovery(&*flash, &index)? {
         carry_out(flash, endian, action, &mut report)?;

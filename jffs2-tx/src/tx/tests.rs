@@ -304,3 +304,23 @@ fn nothing_to_change_writes_nothing() {
     assert_eq!((report.commit_point, report.bytes_programmed), (None, 0));
     assert_eq!(flash.data(), before);
 }
+
+#[test]
+fn what_was_made_and_removed_leaves_no_leftovers() {
+    let mut flash = flashes().remove(0);
+    populate(&mut flash, Endian::Little);
+    let mut tx = Transaction::begin(&mut flash, Endian::Little, options(None, 2)).unwrap();
+    tx.create_file(b"/x", META, &noise(20_000, 1)).unwrap();
+    tx.remove(b"/x").unwrap();
+    assert_eq!(tx.commit().unwrap().commit_point, None);
+    assert_eq!(recover(&mut flash, Endian::Little).unwrap(), RecoverReport::default());
+}
+
+#[test]
+fn flash_of_something_else_is_not_touched() {
+    let mut flash = flashes().remove(0);
+    flash.data_mut().fill(0x55);
+    assert!(matches!(recover(&mut flash, Endian::Little), Err(TxError::Foreign)));
+    assert!(matches!(Transaction::begin(&mut flash, Endian::Little, options(None, 1)), Err(TxError::Foreign)));
+    assert!(flash.data().iter().all(|byte| *byte == 0x55));
+}

@@ -67,7 +67,9 @@ fn lines(torture: &Torture, report: &Report, threads: usize) -> String {
 fn how(point: CommitPoint) -> &'static str {
     match point {
         CommitPoint::Dirent => "one directory entry that becomes valid swings /etc to its new version",
-        CommitPoint::Head => "the first bit programmed in the blank head of an eraseblock shows all that stands behind it",
+        CommitPoint::Head => {
+            "the first bit programmed in the blank head of an eraseblock shows all that stands behind it"
+        }
         CommitPoint::Summary => "the summary of an eraseblock becomes valid, and with it all that it lists",
     }
 }

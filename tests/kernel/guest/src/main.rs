@@ -1,2 +1,44 @@
-//! The first process of the test kernel.
-fn main() {}
+//! The first process of the test kernel: reads a job from a disk, puts each of its flash states on an MTD device, has
+//! the kernel mount it, and reports on the console what the kernel reads.
+//!
+//! What it prints, one line each (names and texts without line ends):
+//!
+//! - `READY` once the job is open, `DONE` after its last case;
+//! - `RESULT case phase digest entries`, or `RESULT case phase ERROR text`;
+//! - `LIST case line`: a line of the tree, before the result it belongs to;
+//! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
+//! - `FATAL text`: the job can't go on.
+
+mod boot;
+mod chip;
+mod disk;
+mod judge;
+mod kernel_log;
+mod memo;
+mod sys;
+mod work;
+
+use anyhow::Result;
+
+fn main() {
+    if let Err(error) = run() {
+        println!("FATAL {}", one_line(&error));
+    }
+    let error = sys::power_off();
+    println!("FATAL power off: {error}");
+}
+
+fn run() -> Result<()> {
+    boot::mount_kernel_file_systems()?;
+    boot::load_base_modules()?;
+    let disk = disk::Disk::open()?;
+    println!("READY");
+    judge::Judge::new(&disk)?.run()?;
+    println!("DONE");
+    Ok(())
+}
+
+/// An error and its causes, fit for a line of the console.
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,196 @@
+//! `info`: what an image is and holds, in numbers.
+
+use std::io::Write;
+
+use jffs2_tx::flash::FlashKind;
+use jffs2_tx::inode_kind::FileKind;
+use jffs2_tx::scan::BlockState;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::image::{Image, ImageArgs, endian_name};
+use crate::show;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// An image in numbers, as `--json` shows it; sizes in bytes.
+#[derive(Debug, Default, Serialize)]
+struct Info {
+    /// `little-endian` or `big-endian`.
+    endian: &'static str,
+    /// Eraseblock size.
+    eraseblock: u32,
+    /// What speaks for the eraseblock size, in words.
+    evidence: String,
+    /// Hardly any other eraseblock size is possible.
+    sure: bool,
+    /// `nor` or `nand`.
+    flash: &'static str,
+    /// Page on NAND, write unit on NOR.
+    page_size: u32,
+    /// Size of the flash: that of the file, up to a whole eraseblock.
+    size: u32,
+    /// Length of the file.
+    file_size: u64,
+    /// Number of eraseblocks.
+    blocks: u32,
+    /// Eraseblocks marked bad.
+    blocks_bad: u32,
+    /// Eraseblocks that are all 0xFF.
+    blocks_blank: u32,
+    /// Eraseblocks that hold a cleanmarker only.
+    blocks_clean: u32,
+    /// Eraseblocks that hold something, but nothing that the reader sees.
+    blocks_hidden: u32,
+    /// Eraseblocks whose nodes the reader sees.
+    blocks_used: u32,
+    /// Eraseblocks whose nodes only readers that believe summaries see.
+    blocks_summary_only: u32,
+    /// Clean and blank eraseblocks.
+    blocks_free: u32,
+    /// Free eraseblocks that Linux wants to see before it lets anyone write, and one to merge into.
+    kernel_reserve: u32,
+    /// Nodes in the index: visible inode nodes and the newest dirent of each name.
+    nodes: usize,
+    /// Inodes that the root leads to.
+    inodes: u32,
+    /// Names that lead to them.
+    names: usize,
+    /// Regular files.
+    files: u32,
+    /// Directories.
+    directories: u32,
+    /// Symlinks.
+    symlinks: u32,
+    /// Devices, pipes and sockets.
+    others: u32,
+    /// Inodes that cannot be read.
+    unreadable: u32,
+    /// Bytes of regular files, holes included.
+    content: u64,
+    /// Damaged places on the flash.
+    damage: u32,
+    /// Markers of transactions on the flash.
+    markers: usize,
+    /// Memory that the index takes.
+    index_memory: usize,
+    /// The same for each node.
+    index_memory_per_node: usize,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let info = Info::of(&Image::open(&args.image)?);
+    let mut out = show::stdout();
+    if args.json {
+        show::json(&mut out, &info)?;
+    } else {
+        for (name, value) in info.lines() {
+            writeln!(out, "{name:<16}{value}").map_err(Failure::Stdout)?;
+        }
+    }
+    out.flush().map_err(Failure::Stdout)?;
+    Ok(Exit::Done)
+}
+
+impl Info {
+    fn of(image: &Image) -> Self {
+        let (index, found) = (&image.index, &image.detected);
+        let geometry = index.geometry();
+        let count = |state| index.blocks().iter().filter(|block| block.state == state).count() as u32;
+        let mut info = Self {
+            endian: endian_name(found.endian),
+            eraseblock: found.eraseblock,
+            evidence: found.evidence.clone(),
+            sure: found.sure,
+            flash: if found.kind == FlashKind::Nor { "nor" } else { "nand" },
+            page_size: found.page_size,
+            size: geometry.size(),
+            file_size: image.file_size,
+            blocks: geometry.blocks(),
+            blocks_bad: count(BlockState::Bad),
+            blocks_blank: count(BlockState::Blank),
+            blocks_clean: count(BlockState::Clean),
+            blocks_hidden: count(BlockState::Hidden),
+            blocks_used: count(BlockState::Used),
+            blocks_summary_only: index.blocks().iter().filter(|block| block.summary_only).count() as u32,
+            blocks_free: count(BlockState::Blank) + count(BlockState::Clean),
+            kernel_reserve: geometry.kernel_reserve(),
+            nodes: index.node_count(),
+            damage: index.damage(),
+            markers: index.markers().len(),
+            index_memory: index.memory(),
+            index_memory_per_node: index.memory() / index.node_count().max(1),
+            ..Self::default()
+        };
+        for ino in index.reachable() {
+            info.count_inode(image, ino);
+        }
+        info
+    }
+
+    fn count_inode(&mut self, image: &Image, ino: u32) {
+        self.inodes += 1;
+        self.names += image.index.names(ino).count();
+        let Ok(stat) = image.tree().stat(ino) else {
+            self.unreadable += 1;
+            return;
+        };
+        match stat.kind {
+            FileKind::File => {
+                self.files += 1;
+                self.content += u64::from(stat.size);
+            }
+            FileKind::Directory => self.directories += 1,
+            FileKind::Symlink => self.symlinks += 1,
+            FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo | FileKind::Socket => self.others += 1,
+        }
+    }
+
+    fn lines(&self) -> [(&'static str, String); 12] {
+        let unsure = if self.sure { "" } else { "; not sure" };
+        let truncated = if self.file_size < u64::from(self.size) {
+            format!(" (file: {} bytes, the rest read as 0xff)", self.file_size)
+        } else {
+            String::new()
+        };
+        [
+            ("byte order", self.endian.into()),
+            ("eraseblock", format!("{} bytes ({}{unsure})", self.eraseblock, self.evidence)),
+            ("flash", format!("{}, write unit {} bytes", self.flash, self.page_size)),
+            ("size", format!("{} bytes{truncated}", self.size)),
+            (
+                "eraseblocks",
+                format!(
+                    "{}: {} used, {} clean, {} blank, {} hidden, {} bad; {} seen by summary only",
+                    self.blocks,
+                    self.blocks_used,
+                    self.blocks_clean,
+                    self.blocks_blank,
+                    self.blocks_hidden,
+                    self.blocks_bad,
+                    self.blocks_summary_only
+                ),
+            ),
+            ("free", format!("{} eraseblocks; Linux keeps {} in reserve", self.blocks_free, self.kernel_reserve)),
+            ("nodes", self.nodes.to_string()),
+            (
+                "inodes",
+                format!(
+                    "{}: {} files, {} directories, {} symlinks, {} others, {} unreadable; {} names",
+                    self.inodes, self.files, self.directories, self.symlinks, self.others, self.unreadable, self.names
+                ),
+            ),
+            ("content", format!("{} bytes", self.content)),
+            ("damage", format!("{} places", self.damage)),
+            ("markers", self.markers.to_string()),
+            ("index", format!("{} bytes, {} a node", self.index_memory, self.index_memory_per_node)),
+        ]
+    }
+}

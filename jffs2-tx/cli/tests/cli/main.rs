@@ -1,0 +1,8 @@
+//! The binary, run on images that are built node by node.
+
+mod bad_input;
+mod check_log;
+mod common;
+mod extract;
+mod read;
+mod update;

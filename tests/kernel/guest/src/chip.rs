@@ -1,0 +1,183 @@
+//! The simulated flash: brings each eraseblock to what a case wants, and leaves alone those that hold it already.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, bail, ensure};
+use kernel_guest::script::{BlockStep, DeviceStep};
+
+use crate::{boot, sys};
+
+/// How many bytes of data a page has for each byte of its spare area.
+const OOB_SHARE: usize = 32;
+/// How many bytes have an error correction code of their own.
+const STEP: usize = 256;
+
+/// An MTD device that one module simulates.
+pub(crate) struct Chip {
+    step: DeviceStep,
+    number: u32,
+    mtd: File,
+    held: Vec<Held>,
+}
+
+/// What we know of an eraseblock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Erased,
+    Block { id: u32, bad: bool },
+    Unknown,
+}
+
+impl Chip {
+    /// Loads the module and finds its device.
+    pub(crate) fn create(step: DeviceStep) -> Result<Self> {
+        boot::load_module(&step.module, &CString::new(step.parameters.join(" "))?)?;
+        let number = find_mtd(&step)?;
+        let path = format!("/dev/mtd{number}");
+        let mtd = OpenOptions::new().read(true).write(true).open(&path).context(path)?;
+        let held = vec![Held::Erased; step.blocks as usize];
+        Ok(Self { step, number, mtd, held })
+    }
+
+    /// Removes the device and all that it held.
+    pub(crate) fn destroy(self) -> Result<DeviceStep> {
+        drop(self.mtd);
+        boot::unload_module(&self.step.module)?;
+        Ok(self.step)
+    }
+
+    /// What to give to mount(2).
+    pub(crate) fn mount_source(&self) -> String {
+        format!("mtd{}", self.number)
+    }
+
+    /// Bytes in an eraseblock.
+    pub(crate) fn block_size(&self) -> u32 {
+        self.step.block_size
+    }
+
+    /// Forgets what the eraseblocks hold, as someone else may have written to them.
+    pub(crate) fn forget(&mut self) {
+        for held in &mut self.held {
+            if !matches!(held, Held::Block { bad: true, .. }) {
+                *held = Held::Unknown;
+            }
+        }
+    }
+
+    /// Whether an eraseblock is marked bad that shall not be: the mark can't be taken back.
+    pub(crate) fn is_worn_for(&self, wanted: &[Option<&BlockStep>]) -> bool {
+        let marked = self.held.iter().zip(wanted).filter(|(held, _)| matches!(held, Held::Block { bad: true, .. }));
+        marked.into_iter().any(|(held, wanted)| *held != goal(*wanted))
+    }
+
+    /// Makes an eraseblock hold what is wanted (nothing: erased), unless it does.
+    pub(crate) fn bring(
+        &mut self,
+        index: usize,
+        wanted: Option<&BlockStep>,
+        content: impl Fn(&BlockStep) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let held = *self.held.get(index).context("eraseblock beyond the device")?;
+        if held == goal(wanted) {
+            return Ok(());
+        }
+        let start = index as u64 * u64::from(self.step.block_size);
+        self.held[index] = Held::Unknown;
+        if held != Held::Erased {
+            sys::erase(&self.mtd, start, self.step.block_size.into()).context("erase")?;
+        }
+        if let Some(block) = wanted {
+            self.program(start, block, &content(block)?)?;
+        }
+        self.held[index] = goal(wanted);
+        Ok(())
+    }
+
+    fn program(&self, start: u64, block: &BlockStep, content: &[u8]) -> Result<()> {
+        if !block.oob.is_empty() {
+            self.program_oob(start, &block.oob)?;
+        }
+        self.program_pages(start, content)?;
+        for page in &block.unreadable {
+            self.break_page(start, *page, content)?;
+        }
+        if block.bad {
+            sys::mark_bad(&self.mtd, start).context("mark bad")?;
+        }
+        Ok(())
+    }
+
+    fn program_oob(&self, start: u64, oob: &[u8]) -> Result<()> {
+        sys::write_oob(&self.mtd, start, oob).context("program the spare area")?;
+        let mut back = vec![0; oob.len()];
+        sys::read_oob(&self.mtd, start, &mut back).context("read the spare area")?;
+        ensure!(back == oob, "the spare area reads {back:x?}, not {oob:x?}");
+        Ok(())
+    }
+
+    /// Programs each run of pages that hold anything in one go.
+    fn program_pages(&self, start: u64, content: &[u8]) -> Result<()> {
+        let page_size = self.step.page_size as usize;
+        ensure!(content.len().is_multiple_of(page_size), "content ends inside a page");
+        let mut pages = content.chunks(page_size).enumerate().peekable();
+        while let Some((first, page)) = pages.next() {
+            if is_erased(page) {
+                continue;
+            }
+            let mut end = first + 1;
+            while pages.next_if(|(_, page)| !is_erased(page)).is_some() {
+                end += 1;
+            }
+            let bytes = &content[first * page_size..end * page_size];
+            self.mtd.write_all_at(bytes, start + (first * page_size) as u64).context("program")?;
+        }
+        Ok(())
+    }
+
+    /// Clears two bits of a page behind the back of its error correction code, which can repair but one.
+    fn break_page(&self, start: u64, page: u32, content: &[u8]) -> Result<()> {
+        let page_size = self.step.page_size as usize;
+        let offset = page as usize * page_size;
+        let Some(bytes) = content.get(offset..offset + page_size) else { bail!("page {page} holds nothing to break") };
+        let weak = bytes.chunks(STEP).position(|step| step.iter().filter(|byte| *byte & 1 == 1).count() >= 2);
+        let weak = weak.with_context(|| format!("page {page} has no two bits to clear"))? * STEP;
+        let mut cleared = vec![0xff; page_size];
+        let odd = (weak..weak + STEP).filter(|&at| bytes[at] & 1 == 1);
+        odd.take(2).for_each(|at| cleared[at] = 0xfe);
+        let oob = vec![0xff; page_size / OOB_SHARE];
+        sys::write_raw(&self.mtd, start + offset as u64, &cleared, &oob).context("break a page")
+    }
+}
+
+fn goal(wanted: Option<&BlockStep>) -> Held {
+    wanted.map_or(Held::Erased, |block| Held::Block { id: block.id, bad: block.bad })
+}
+
+fn is_erased(page: &[u8]) -> bool {
+    page.iter().all(|&byte| byte == 0xff)
+}
+
+/// The module's first device: a second one is the rest of a chip that is larger than the case's flash.
+fn find_mtd(step: &DeviceStep) -> Result<u32> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/sys/class/mtd")? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix("mtd"));
+        numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+    }
+    let number = numbers.into_iter().min().with_context(|| format!("{} made no device", step.module))?;
+    let has = |what: &str| -> Result<u64> {
+        let path = format!("/sys/class/mtd/mtd{number}/{what}");
+        Ok(fs::read_to_string(&path).context(path)?.trim().parse()?)
+    };
+    let (size, block_size) = (has("size")?, has("erasesize")?);
+    ensure!(
+        block_size == u64::from(step.block_size) && size == block_size * u64::from(step.blocks),
+        "{} made a device of {size} bytes in eraseblocks of {block_size}",
+        step.module
+    );
+    Ok(number)
+}

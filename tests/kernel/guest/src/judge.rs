@@ -1,0 +1,152 @@
+//! Goes through the job: one state after another, mounted and read by the kernel.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kernel_guest::listing::{self, Entry};
+use kernel_guest::script::{BlockStep, CaseStep, DeviceStep, Mode, Phase, Step};
+use nix::mount::{MsFlags, mount, umount};
+
+use crate::chip::Chip;
+use crate::disk::Disk;
+use crate::kernel_log::KernelLog;
+use crate::memo::Memo;
+use crate::{one_line, work};
+
+const MOUNT_POINT: &str = "/flash";
+
+/// The job, as far as it has come.
+pub(crate) struct Judge<'a> {
+    disk: &'a Disk,
+    log: KernelLog,
+    blocks: HashMap<u32, BlockStep>,
+    chip: Option<Chip>,
+    memo: Memo,
+    /// The id of what each eraseblock shall hold; none stands for erased.
+    wanted: Vec<Option<u32>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(disk: &'a Disk) -> Result<Self> {
+        fs::create_dir_all(MOUNT_POINT)?;
+        let log = KernelLog::open(disk.wants_log())?;
+        Ok(Self { disk, log, blocks: HashMap::new(), chip: None, memo: Memo::default(), wanted: Vec::new() })
+    }
+
+    pub(crate) fn run(&mut self) -> Result<()> {
+        self.log.report("boot");
+        for step in self.disk.steps()? {
+            match step {
+                Step::Device(step) => self.replace_chip(step)?,
+                Step::Block(step) => drop(self.blocks.insert(step.id, step)),
+                Step::Case(step) => self.judge(&step)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn replace_chip(&mut self, step: DeviceStep) -> Result<()> {
+        if let Some(chip) = self.chip.take() {
+            chip.destroy()?;
+        }
+        self.wanted = vec![None; step.blocks as usize];
+        self.chip = Some(Chip::create(step)?);
+        Ok(())
+    }
+
+    fn judge(&mut self, case: &CaseStep) -> Result<()> {
+        for &(index, id) in &case.changes {
+            *self.wanted.get_mut(index as usize).context("change beyond the device")? = Some(id);
+        }
+        self.renew_worn_chip()?;
+        match self.prepare() {
+            Err(error) => report_error(case, Phase::Prepare, &error),
+            Ok((chip, memo)) => match case.mode {
+                Mode::ReadOnly => look(chip, memo, case, Phase::ReadOnly),
+                Mode::ReadWrite => {
+                    look_and_work(chip, memo, case);
+                    chip.forget();
+                    look(chip, memo, case, Phase::Remount);
+                }
+            },
+        }
+        self.log.report(&case.name);
+        Ok(())
+    }
+
+    fn wanted_blocks(&self) -> Vec<Option<&BlockStep>> {
+        self.wanted.iter().map(|id| id.and_then(|id| self.blocks.get(&id))).collect()
+    }
+
+    fn renew_worn_chip(&mut self) -> Result<()> {
+        let worn = self.chip.as_ref().is_some_and(|chip| chip.is_worn_for(&self.wanted_blocks()));
+        if worn && let Some(chip) = self.chip.take() {
+            self.chip = Some(Chip::create(chip.destroy()?)?);
+        }
+        Ok(())
+    }
+
+    /// Brings the chip to the wanted state.
+    fn prepare(&mut self) -> Result<(&mut Chip, &mut Memo)> {
+        let chip = self.chip.as_mut().context("no device yet")?;
+        for (index, id) in self.wanted.iter().enumerate() {
+            let block = id.map(|id| self.blocks.get(&id).context("unknown block")).transpose()?;
+            chip.bring(index, block, |block| self.disk.content(block))
+                .with_context(|| format!("eraseblock {index}"))?;
+        }
+        Ok((chip, &mut self.memo))
+    }
+}
+
+/// Mounts read-only and reports the tree.
+fn look(chip: &Chip, memo: &mut Memo, case: &CaseStep, phase: Phase) {
+    let walked = mounted(chip, MsFlags::MS_RDONLY, |root| memo.walk(root));
+    report(case, phase, walked);
+}
+
+/// Mounts for writing, reports the tree, and works in it.
+fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
+    let mut worked = Ok(());
+    let walked = mounted(chip, MsFlags::empty(), |root| {
+        let entries = memo.walk(root)?;
+        worked = work::work(root, &entries, chip.block_size());
+        nix::unistd::sync();
+        Ok(entries)
+    });
+    report(case, Phase::ReadWrite, walked);
+    if let Err(error) = worked {
+        report_error(case, Phase::Work, &error);
+    }
+}
+
+/// Does something with the mounted flash; it is unmounted whatever comes of it.
+fn mounted<T>(chip: &Chip, flags: MsFlags, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let source = chip.mount_source();
+    mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, None::<&str>).context("mount")?;
+    let outcome = act(Path::new(MOUNT_POINT));
+    umount(MOUNT_POINT).context("unmount")?;
+    outcome
+}
+
+fn report(case: &CaseStep, phase: Phase, walked: Result<Vec<Entry>>) {
+    match walked {
+        Ok(entries) => report_tree(case, phase, &entries),
+        Err(error) => report_error(case, phase, &error),
+    }
+}
+
+fn report_tree(case: &CaseStep, phase: Phase, entries: &[Entry]) {
+    let digest = listing::digest(entries);
+    if case.listing.wanted(&digest) {
+        for line in listing::lines(entries) {
+            println!("LIST {} {line}", case.name);
+        }
+    }
+    println!("RESULT {} {phase} {digest} {}", case.name, entries.len());
+}
+
+fn report_error(case: &CaseStep, phase: Phase, error: &anyhow::Error) {
+    println!("RESULT {} {phase} ERROR {}", case.name, one_line(error));
+}

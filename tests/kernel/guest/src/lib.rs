@@ -1,0 +1,5 @@
+//! What the rig on the host and the first process of the guest must agree on:
+//! the job on the disk ([`script`]) and the text form of a tree ([`listing`]).
+
+pub mod listing;
+pub mod script;

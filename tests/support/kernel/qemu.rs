@@ -1,0 +1,133 @@
+//! The machine: boots, collects the console, and ends it when it hangs.
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
+
+use super::Error;
+use super::debian::output;
+
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_PACKAGE: &str = "qemu-system-x86";
+
+/// Expedited RCU because each mount and unmount waits for grace periods; the other options shorten the boot. The first
+/// process reads the kernel's log itself: if the kernel printed it, its lines would tear ours apart.
+const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcupdate.rcu_expedited=1 mitigations=off nokaslr audit=0 \
+     lsm= cryptomgr.notests ipv6.disable=1 tsc=reliable no_timer_check random.trust_cpu=on";
+
+/// What the machine is made of.
+pub(super) struct Machine<'a> {
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a [u8],
+    pub(super) disk: &'a Path,
+    pub(super) memory_mib: u32,
+    pub(super) patience: Duration,
+    pub(super) echo: bool,
+}
+
+/// What the machine printed.
+pub(super) struct Console {
+    pub(super) lines: Vec<(Duration, String)>,
+    /// How long it had been silent when it was ended, if it didn't end by itself.
+    pub(super) silence: Option<Duration>,
+    pub(super) run_time: Duration,
+}
+
+/// Fails if there is no QEMU to run.
+pub(super) fn check_installed() -> Result<(), Error> {
+    output(Command::new(QEMU).arg("--version"), QEMU, QEMU_PACKAGE).map(drop)
+}
+
+impl Machine<'_> {
+    pub(super) fn run(&self) -> Result<Console, Error> {
+        let initramfs = NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()))?;
+        fs::write(initramfs.path(), self.initramfs).map_err(Error::file(initramfs.path()))?;
+        let start = Instant::now();
+        let mut running = self.spawn(initramfs.path())?;
+        let console = self.collect(read_lines(running.0.stdout.take()), start);
+        if console.lines.is_empty() && console.silence.is_none() {
+            return Err(running.failure());
+        }
+        Ok(console)
+    }
+
+    fn spawn(&self, initramfs: &Path) -> Result<Running, Error> {
+        let mut command = Command::new(QEMU);
+        command.args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off", "-m", &self.memory_mib.to_string()]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
+        let disk = format!(
+            "file={},format=raw,if=none,id=job,readonly=on",
+            self.disk.display().to_string().replace(',', ",,")
+        );
+        command.args(["-drive", &disk, "-device", "virtio-blk-pci,drive=job"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match command.spawn() {
+            Ok(child) => Ok(Running(child)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::Missing { program: QEMU, package: QEMU_PACKAGE })
+            }
+            Err(error) => Err(Error::Failed { program: QEMU.to_owned(), message: error.to_string() }),
+        }
+    }
+
+    fn collect(&self, incoming: Receiver<String>, start: Instant) -> Console {
+        let mut lines = Vec::new();
+        let silence = loop {
+            match incoming.recv_timeout(self.patience) {
+                Ok(line) => {
+                    if self.echo {
+                        eprintln!("{line}");
+                    }
+                    lines.push((start.elapsed(), line));
+                }
+                Err(RecvTimeoutError::Timeout) => break Some(self.patience),
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        Console { lines, silence, run_time: start.elapsed() }
+    }
+}
+
+/// A QEMU that doesn't outlive this value.
+struct Running(Child);
+
+impl Running {
+    /// Why it ended without a word on its console.
+    fn failure(mut self) -> Error {
+        let message = self.0.stderr.take().map(|stderr| std::io::read_to_string(stderr).unwrap_or_default());
+        Error::Failed { program: QEMU.to_owned(), message: message.unwrap_or_default() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has mostly ended by itself already: then there is nothing to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads the console in a thread, so that the reader can lose patience.
+fn read_lines(stdout: Option<ChildStdout>) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let Some(stdout) = stdout else { return };
+        let mut reader = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            line.clear();
+            if sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
