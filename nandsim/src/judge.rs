@@ -30,6 +30,18 @@ pub enum Verdict {
     Unreadable(String),
 }
 
+impl Verdict {
+    /// The same with its description put into context.
+    #[must_use]
+    pub(crate) fn about(self, what: &str) -> Self {
+        match self {
+            Self::Old | Self::New => self,
+            Self::Mixed(how) => Self::Mixed(format!("{what}: {how}")),
+            Self::Unreadable(why) => Self::Unreadable(format!("{what}: {why}")),
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

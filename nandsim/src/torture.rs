@@ -59,7 +59,7 @@ pub enum TortureError {
         error: String,
     },
     /// The update fails without any power cut.
-    #[error("the update fails: {0}")]
+    #[error("the update fails")]
     Update(#[from] TxError<ChipError>),
     /// The update breaks a rule of the chip.
     #[error("the update breaks a rule of the flash: {0}")]
@@ -71,7 +71,7 @@ pub enum TortureError {
     #[error("the update makes a wrong tree: {}", .0.join(", "))]
     WrongTree(Vec<String>),
     /// A file of the new tree cannot be read.
-    #[error("a file of the new tree cannot be read: {0}")]
+    #[error("a file of the new tree cannot be read")]
     Source(#[from] io::Error),
 }
 

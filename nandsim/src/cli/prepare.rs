@@ -61,7 +61,7 @@ fn shape(args: &Args) -> Result<Shape> {
         FlashKind::Nor => (64 << 10, 1),
         FlashKind::Nand => (128 << 10, 2048),
     };
-    Ok(Shape {
+    possible(Shape {
         kind,
         eraseblock: args.eraseblock.unwrap_or(eraseblock),
         write_size: unit_given(args, kind)?.unwrap_or(unit),
@@ -79,7 +79,13 @@ fn shape_of_image(args: &Args, image: &[u8]) -> Result<Shape> {
     let eraseblock = args.eraseblock.unwrap_or(found.eraseblock);
     let kind = args.flash.map_or(survey.kind(eraseblock)?.0, Into::into);
     let write_size = unit_given(args, kind)?.unwrap_or_else(|| usual_page_size(kind, eraseblock));
-    Ok(Shape { kind, eraseblock, write_size, endian: endian_given(args).unwrap_or(found.endian) })
+    possible(Shape { kind, eraseblock, write_size, endian: endian_given(args).unwrap_or(found.endian) })
+}
+
+/// Refuses sizes that no flash has.
+fn possible(shape: Shape) -> Result<Shape> {
+    shape.geometry(u64::from(shape.eraseblock)).map_err(usage)?;
+    Ok(shape)
 }
 
 fn unit_given(args: &Args, kind: FlashKind) -> Result<Option<u32>> {

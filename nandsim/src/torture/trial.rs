@@ -11,11 +11,17 @@ use jffs2_tx::wire::CommitPoint;
 use super::Torture;
 use crate::chip::{Chip, ChipError};
 use crate::content::ContentId;
+use crate::cut::{Walker, cuts_sampled};
 use crate::judge::{Judge, Verdict};
 use crate::reader::ByReader;
+use crate::trace::Recorder;
 
 /// Of so many states one gets the update again without a recovery before it.
 const DIRECTLY: u128 = 64;
+/// Of so many states one gets the power cut a second time, in recovery and in the update done again.
+const SECOND_CUTS: u128 = 256;
+/// Second cuts in each.
+const SECOND_CUTS_EACH: usize = 24;
 
 /// When a state is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,13 @@ impl Redone {
     }
 }
 
+/// What only some states are put through.
+#[derive(Clone, Copy)]
+struct More {
+    directly: bool,
+    second_cuts: bool,
+}
+
 /// Puts states through all that must hold for them.
 pub(super) struct Trial<'t> {
     torture: &'t Torture,
@@ -81,8 +94,10 @@ impl<'t> Trial<'t> {
     /// What the readers see of a state, and the verdict over all that became of it: old, new, or what went wrong.
     pub(super) fn check(&mut self, chip: &Chip) -> (ByReader<Verdict>, Verdict) {
         let seen = self.judge.verdicts(chip);
-        let directly = chip.content_id().0 % DIRECTLY == 0;
-        let verdict = match self.put_through(chip, &seen, directly, &mut |_, _| {}) {
+        // Picked by what the state holds, so that a replay picks the same.
+        let id = chip.content_id().0;
+        let more = More { directly: id.is_multiple_of(DIRECTLY), second_cuts: id % SECOND_CUTS == 1 };
+        let verdict = match self.put_through(chip, &seen, more, &mut |_, _| {}) {
             Ok(()) => seen.with_summaries.clone(),
             Err(wrong) => wrong,
         };
@@ -93,14 +108,15 @@ impl<'t> Trial<'t> {
     pub(super) fn examine(&mut self, chip: &Chip, observer: Observer<'_>) -> Verdict {
         let seen = self.judge.verdicts(chip);
         observer(Stage::Cut, &seen);
-        self.put_through(chip, &seen, true, observer).err().unwrap_or(seen.with_summaries)
+        let more = More { directly: true, second_cuts: true };
+        self.put_through(chip, &seen, more, observer).err().unwrap_or(seen.with_summaries)
     }
 
     fn put_through(
         &mut self,
         chip: &Chip,
         seen: &ByReader<Verdict>,
-        directly: bool,
+        more: More,
         observer: Observer<'_>,
     ) -> Result<(), Verdict> {
         all_fine(Stage::Cut, seen)?;
@@ -117,7 +133,41 @@ impl<'t> Trial<'t> {
             }
             self.redo(&recovered, Stage::Redone, observer)
         })?;
-        if directly { self.redo(chip, Stage::RedoneDirectly, observer) } else { Ok(()) }
+        if more.directly {
+            self.redo(chip, Stage::RedoneDirectly, observer)?;
+        }
+        if more.second_cuts {
+            let update = &self.torture.update;
+            self.cut_again("recovery", chip, |flash| recover(flash, update.endian).map(drop))?;
+            self.cut_again("the update done again", chip, |flash| update.apply(flash, 1).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power in something that is done to a state, too: recovery must leave what the second cut left.
+    fn cut_again(
+        &mut self,
+        what: &str,
+        chip: &Chip,
+        act: impl FnOnce(&mut Recorder) -> Result<(), TxError<ChipError>>,
+    ) -> Result<(), Verdict> {
+        let mut recorder = Recorder::new(chip.clone());
+        // Whether it succeeds without a cut is known by now.
+        let _ = act(&mut recorder);
+        let (_, trace) = recorder.into_parts();
+        let cuts = cuts_sampled(&trace, SECOND_CUTS_EACH, self.torture.seed);
+        for (cut, torn) in Walker::new(chip.clone(), &trace, self.torture.seed, cuts.into_iter()) {
+            self.survives_second_cut(&torn).map_err(|wrong| wrong.about(&format!("cut at {cut} in {what}")))?;
+        }
+        Ok(())
+    }
+
+    fn survives_second_cut(&mut self, torn: &Chip) -> Result<(), Verdict> {
+        let seen = self.judge.verdicts(torn);
+        all_fine(Stage::Cut, &seen)?;
+        self.readers_agree(&seen)?;
+        let (recovered, _) = self.recovered(torn)?;
+        unchanged(&seen, &self.judge.verdicts(&recovered))
     }
 
     /// Only a summary commit may show one reader the new tree and not the other.
@@ -168,14 +218,10 @@ fn attempt<T>(
 }
 
 fn all_fine(stage: Stage, seen: &ByReader<Verdict>) -> Result<(), Verdict> {
-    for (reader, verdict) in seen.named() {
-        match verdict {
-            Verdict::Old | Verdict::New => {}
-            Verdict::Mixed(how) => return Err(Verdict::Mixed(format!("{stage}, {reader}: {how}"))),
-            Verdict::Unreadable(why) => return Err(Verdict::Unreadable(format!("{stage}, {reader}: {why}"))),
-        }
+    match seen.named().find(|(_, verdict)| !matches!(verdict, Verdict::Old | Verdict::New)) {
+        None => Ok(()),
+        Some((reader, verdict)) => Err(verdict.clone().about(&format!("{stage}, {reader}"))),
     }
-    Ok(())
 }
 
 fn unchanged(before: &ByReader<Verdict>, after: &ByReader<Verdict>) -> Result<(), Verdict> {

@@ -1,0 +1,102 @@
+//! The command line: reports, exit codes, replay.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn nandsim(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nandsim")).args(args).output().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = nandsim(&[args, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!((output.stdout.iter().filter(|byte| **byte == b'\n').count(), output.stderr.len()), (1, 0));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Two small trees below the build directory.
+fn trees(name: &str) -> (PathBuf, PathBuf) {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&dir);
+    let (old, new) = (dir.join("old"), dir.join("new"));
+    for (root, version) in [(&old, "1"), (&new, "2")] {
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/version"), version).unwrap();
+    }
+    (old, new)
+}
+
+#[test]
+fn one_object_with_the_counts() {
+    let report = json(&["torture", "--sample", "small", "--commit-point", "head", "-b", "--seed", "3"]);
+    let number = |field: &str| report[field].as_u64().unwrap();
+    assert_eq!(number("cuts"), number("old") + number("new"));
+    assert_eq!((number("mixed"), number("unreadable"), number("seed")), (0, 0, 3));
+    assert!(number("old") > 1000 && number("new") > 100);
+    assert_eq!(
+        (&report["flash"], &report["commit_point"], &report["endian"]),
+        (&"nor".into(), &"head".into(), &"big".into())
+    );
+    assert!(report["seconds"].as_f64() > Some(0.0) && report["cuts_per_second"].as_f64() > Some(0.0));
+    let sampled = json(&["torture", "--sample", "--flash", "nand", "--cuts", "100"]);
+    assert!((100..110).contains(&sampled["cuts"].as_u64().unwrap()), "{sampled}");
+    assert_eq!((&sampled["flash"], &sampled["eraseblock"]), (&"nand".into(), &131_072.into()));
+}
+
+#[test]
+fn directories_and_images() {
+    let (old, new) = trees("directories_and_images");
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    let report = json(&["torture", "--old", old, "--new", new, "-e", "16", "--size", "512K"]);
+    assert_eq!((&report["size"], &report["eraseblock"]), (&(512 << 10).into(), &16384.into()));
+
+    let image = format!("{old}.img");
+    let shape = nandsim::Shape {
+        kind: jffs2_tx::flash::FlashKind::Nor,
+        eraseblock: 16 << 10,
+        write_size: 1,
+        endian: jffs2_tx::wire::Endian::Big,
+    };
+    let tree = jffs2_tx::source::SourceTree::from_dir(old.as_ref()).unwrap();
+    fs::write(&image, shape.image(&tree).unwrap()).unwrap();
+    let report = json(&["torture", "--image", &image, "--new", new]);
+    assert_eq!((&report["endian"], &report["flash"]), (&"big".into(), &"nor".into()));
+}
+
+#[test]
+fn replays_one_cut() {
+    let output = nandsim(&["torture", "--sample", "small", "--replay", "3:before"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("after the cut, reader without summaries: old\n") && text.ends_with("verdict: old\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn exit_codes() {
+    let (old, _) = trees("exit_codes");
+    let old = old.to_str().unwrap();
+    for (code, args) in [
+        (2, vec!["torture"]),
+        (2, vec!["torture", "--old", old]),
+        (2, vec!["torture", "--sample", "--new", old]),
+        (2, vec!["torture", "--sample", "--page-size", "512"]),
+        (2, vec!["torture", "--sample", "-e", "100000"]),
+        (2, vec!["torture", "--sample", "--cuts", "0"]),
+        (2, vec!["torture", "--sample", "--replay", "x"]),
+        (3, vec!["torture", "--sample", "--size", "128K"]),
+        (3, vec!["torture", "--old", old, "--new", old]),
+        (3, vec!["torture", "--old", old, "--new", "no/such/directory"]),
+        (3, vec!["torture", "--image", old, "--new", old]),
+    ] {
+        let output = nandsim(&args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        assert!(!text.is_empty() && output.stdout.is_empty() && !text.contains("panicked"), "{args:?}: {text}");
+    }
+}
