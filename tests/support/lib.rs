@@ -2,4 +2,5 @@
 
 pub mod kernel;
 pub use kernel_guest::listing;
+pub mod ours;
 pub mod tools;

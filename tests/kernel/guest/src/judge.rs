@@ -65,12 +65,15 @@ impl<'a> Judge<'a> {
             Err(error) => report_error(case, Phase::Prepare, &error),
             Ok((chip, memo)) => match case.mode {
                 Mode::ReadOnly => look(chip, memo, case, Phase::ReadOnly),
-                Mode::ReadWrite => {
+                Mode::ReadWrite | Mode::Heavy => {
                     look_and_work(chip, memo, case);
                     chip.forget();
                     look(chip, memo, case, Phase::Remount);
                 }
             },
+        }
+        if let (Some(offset), Some(chip)) = (case.dump, &self.chip) {
+            chip.dump(offset)?;
         }
         self.log.report(&case.name);
         Ok(())
@@ -111,7 +114,7 @@ fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
     let mut worked = Ok(());
     let walked = mounted(chip, MsFlags::empty(), |root| {
         let entries = memo.walk(root)?;
-        worked = work::work(root, &entries, chip.block_size());
+        worked = work::work(root, &entries, &chip.amount(case.mode));
         nix::unistd::sync();
         Ok(entries)
     });
