@@ -11,8 +11,31 @@ use crate::listing::{self, Entry};
 /// The rules that the kernel of the tests reads by: Debian's has `CONFIG_JFFS2_SUMMARY`.
 pub const RULES: Rules = Rules { endian: Endian::Little, summaries: true };
 
-/// Lists the tree that a flash holds.
-pub fn list<F: Flash>(flash: &F) -> Result<Vec<Entry>, ReadError<F::Error>> {
+/// A tree as lines of a [`listing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The digest of the listing.
+    pub digest: String,
+    /// Its lines.
+    pub lines: Vec<String>,
+}
+
+impl Seen {
+    /// The tree that a flash holds.
+    pub fn on<F: Flash>(flash: &F) -> Result<Self, ReadError<F::Error>> {
+        let entries = list(flash)?;
+        Ok(Self { digest: listing::digest(&entries), lines: listing::lines(&entries) })
+    }
+
+    /// The lines that only this tree has, behind a minus, and those that only the other one has, behind a plus.
+    pub fn difference(&self, other: &[String]) -> String {
+        let minus = self.lines.iter().filter(|line| !other.contains(line)).map(|line| format!("- {line}\n"));
+        let plus = other.iter().filter(|line| !self.lines.contains(line)).map(|line| format!("+ {line}\n"));
+        minus.chain(plus).collect()
+    }
+}
+
+fn list<F: Flash>(flash: &F) -> Result<Vec<Entry>, ReadError<F::Error>> {
     let index = Index::open(flash, RULES)?;
     let tree = Tree::new(flash, &index);
     tree.walk(ROOT).map(|step| entry(&tree, &step)).collect()
