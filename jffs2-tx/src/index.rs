@@ -153,6 +153,14 @@ impl Index {
         dirents.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|at| &dirents[at])
     }
 
+    /// The newest dirent of a directory that says when it changed. Linux drops dirents that lead to no inode before it
+    /// looks for it.
+    #[must_use]
+    pub fn newest_time(&self, pino: u32) -> Option<&NameRecord> {
+        let counts = |name: &&NameRecord| name.mctime != 0 && (name.ino == 0 || self.exists(name.ino));
+        self.dirents(pino).iter().filter(counts).max_by_key(|name| name.version)
+    }
+
     /// Whether a reader would find the inode: it has a node, or names in it. Linux makes an inode of either.
     #[must_use]
     pub fn exists(&self, ino: u32) -> bool {
