@@ -85,8 +85,9 @@ fn blank_blocks(chip: &Chip) -> Vec<u32> {
 
 #[test]
 fn factory_bad_blocks() {
-    let (mut start, update) = prepared(nand(16, 512, Little), sample(), None);
+    let (mut start, mut update) = prepared(nand(16, 512, Little), sample(), None);
     let blank = blank_blocks(&start);
+    update.options.reserve = Some(2);
     for block in [blank[0], blank[2], blank[blank.len() - 1]] {
         start.mark_bad(block).unwrap();
     }

@@ -6,12 +6,12 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::commit_block::{BlockProgram, body_start};
+use super::commit_block::body_start;
 use super::{Result, TxError, other_readers};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
-use crate::log::{free_block, program, reusable, sync};
+use crate::log::{WriteError, free_block, program, reusable, sync};
 use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
 use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, MarkerKind};
 
@@ -55,6 +55,8 @@ pub struct RecoverReport {
     pub erased_hidden: u32,
     /// Eraseblocks erased that held only nodes that nothing needs.
     pub erased_dead: u32,
+    /// Eraseblocks that failed: those to be erased are marked bad, where the flash has such marks.
+    pub failed: u32,
 }
 
 /// What there is to do.
@@ -158,12 +160,12 @@ pub(super) fn open_to_write<F: Flash>(flash: &F, endian: Endian) -> Result<Index
 /// the tree stays what it is. Doing it again does nothing.
 ///
 /// # Errors
-/// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Write`].
+/// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`].
 pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverReport, F> {
     let index = open_to_write(&*flash, endian)?;
     let mut report = RecoverReport::default();
     for action in plan_recovery(&*flash, &index)? {
-        carry_out(flash, endian, action, &mut report)?;
+        carry_out(flash, endian, action, &mut report);
     }
     Ok(report)
 }
@@ -173,38 +175,43 @@ pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index) -> Result<RecoverR
     let mut report = RecoverReport::default();
     let actions = plan_recovery(&*flash, index)?;
     for action in actions.into_iter().filter(|action| !matches!(action, RecoverAction::EraseDead { .. })) {
-        carry_out(flash, index.rules().endian, action, &mut report)?;
+        carry_out(flash, index.rules().endian, action, &mut report);
     }
     Ok(report)
 }
 
-fn carry_out<F: FlashMut>(
+/// An eraseblock that fails is no reason to stop: the tree does not need what is done here.
+fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
+    let (done, count) = match action {
+        RecoverAction::SealHead { block, head } => (seal_block(flash, block, 0, &head), &mut report.sealed),
+        RecoverAction::SealDirent { block, at, node } => (seal_block(flash, block, at, &node), &mut report.sealed),
+        RecoverAction::EraseHidden { block } => (free_or_retire(flash, endian, block, true), &mut report.erased_hidden),
+        RecoverAction::EraseDead { block } => (free_or_retire(flash, endian, block, false), &mut report.erased_dead),
+    };
+    *if done.is_ok() { count } else { &mut report.failed } += 1;
+}
+
+fn seal_block<F: FlashMut>(
+    flash: &mut F,
+    block: u32,
+    at: u32,
+    bytes: &[u8],
+) -> core::result::Result<(), WriteError<F::Error>> {
+    let offset = flash.geometry().offset_of(block) + at;
+    program(flash, offset, bytes)?;
+    sync(flash, offset)
+}
+
+fn free_or_retire<F: FlashMut>(
     flash: &mut F,
     endian: Endian,
-    action: RecoverAction,
-    report: &mut RecoverReport,
-) -> Result<(), F> {
-    let geometry = *flash.geometry();
-    match action {
-        RecoverAction::SealHead { block, head } => {
-            let start = geometry.offset_of(block);
-            program(flash, start, &head)?;
-            sync(flash, start)?;
-            report.sealed += 1;
-        }
-        RecoverAction::SealDirent { block, at, node } => {
-            let start = geometry.offset_of(block);
-            BlockProgram { flash, geometry, start, at, endian, bytes: 0 }.put(&[&node])?;
-            report.sealed += 1;
-        }
-        RecoverAction::EraseHidden { block } => {
-            free_block(flash, endian, block, true)?;
-            report.erased_hidden += 1;
-        }
-        RecoverAction::EraseDead { block } => {
-            free_block(flash, endian, block, false)?;
-            report.erased_dead += 1;
-        }
+    block: u32,
+    hidden: bool,
+) -> core::result::Result<(), WriteError<F::Error>> {
+    let freed = free_block(flash, endian, block, hidden);
+    if freed.is_err() {
+        // If even that fails it is tried again by the next recovery.
+        let _ = flash.mark_bad(block);
     }
-    Ok(())
+    freed
 }

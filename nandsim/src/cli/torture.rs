@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
 use nandsim::{Cut, Report, Torture, cuts_all, cuts_sampled};
 use serde::Serialize;
@@ -38,15 +39,15 @@ pub(super) struct Args {
         conflicts_with_all = ["old", "image", "new"])]
     pub(super) sample: Option<SampleName>,
 
-    /// Kind of flash
-    #[arg(long, default_value = "nor")]
-    pub(super) flash: Kind,
+    /// Kind of flash [default: the image's, or nor]
+    #[arg(long, value_name = "KIND")]
+    pub(super) flash: Option<Kind>,
 
-    /// Eraseblock size; a number below 4096 is in KiB [default: 64KiB on NOR, 128KiB on NAND]
+    /// Eraseblock size; a number below 4096 is in KiB [default: the image's, or 64KiB on NOR, 128KiB on NAND]
     #[arg(short, long, value_name = "SIZE", value_parser = parse_eraseblock)]
     pub(super) eraseblock: Option<u32>,
 
-    /// Page size of NAND [default: 2048]
+    /// Page size of NAND [default: what is usual for an image's eraseblocks, or 2048]
     #[arg(long, value_name = "SIZE", value_parser = parse_u32)]
     pub(super) page_size: Option<u32>,
 
@@ -58,7 +59,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(super) size: Option<u64>,
 
-    /// Little-endian file system [default, but for an image]
+    /// Little-endian file system [default, unless an image is another]
     #[arg(short, long)]
     pub(super) little_endian: bool,
 
@@ -126,6 +127,15 @@ fn parse_cuts(text: &str) -> Result<Cuts, String> {
         ("all", _) => Ok(Cuts::All),
         (_, Ok(n @ 1..)) => Ok(Cuts::Sample(n)),
         _ => Err("give `all` or a number from 1 on".into()),
+    }
+}
+
+impl From<Kind> for FlashKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Nor => Self::Nor,
+            Kind::Nand => Self::Nand,
+        }
     }
 }
 

@@ -137,7 +137,8 @@ impl<'t> Trial<'t> {
 
     fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
         let (_, again) = self.recovered(recovered)?;
-        let done = again == RecoverReport::default();
+        // On NOR a failing eraseblock fails every time.
+        let done = again == (RecoverReport { failed: again.failed, ..RecoverReport::default() });
         if done { Ok(()) } else { Err(Verdict::Mixed(format!("a second recovery finds more to do: {again:?}"))) }
     }
 

@@ -8,18 +8,18 @@ use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::{CommitPoint, Endian};
 use nandsim::{Chip, Cut, Report, Sample, Shape, Torture, Update, cuts_all, cuts_sampled};
 
-pub const SEED: u64 = 5;
+pub(crate) const SEED: u64 = 5;
 
-pub fn nor(eraseblock_kib: u32, write_size: u32, endian: Endian) -> Shape {
+pub(crate) fn nor(eraseblock_kib: u32, write_size: u32, endian: Endian) -> Shape {
     Shape { kind: FlashKind::Nor, eraseblock: eraseblock_kib << 10, write_size, endian }
 }
 
-pub fn nand(eraseblock_kib: u32, page: u32, endian: Endian) -> Shape {
+pub(crate) fn nand(eraseblock_kib: u32, page: u32, endian: Endian) -> Shape {
     Shape { kind: FlashKind::Nand, eraseblock: eraseblock_kib << 10, write_size: page, endian }
 }
 
 /// A flash with the old tree, and the update to the new one.
-pub fn prepared(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> (Chip, Update) {
+pub(crate) fn prepared(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> (Chip, Update) {
     let image = shape.image(&sample.old).unwrap();
     let geometry = shape.geometry_for(image.len(), shape.image(&sample.new).unwrap().len()).unwrap();
     let start = shape.flashed(geometry, &image, SEED).unwrap();
@@ -27,27 +27,27 @@ pub fn prepared(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> (Ch
     (start, Update { endian: shape.endian, tree: sample.new, options })
 }
 
-pub fn recorded(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> Torture {
+pub(crate) fn recorded(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> Torture {
     let (start, update) = prepared(shape, sample, point);
     let torture = Torture::record(start, update, SEED).unwrap();
     assert!(point.is_none_or(|wanted| wanted == torture.point));
     torture
 }
 
-pub fn run(torture: &Torture, cuts: impl Iterator<Item = Cut> + Send) -> Report {
+pub(crate) fn run(torture: &Torture, cuts: impl Iterator<Item = Cut> + Send) -> Report {
     torture.run(cuts, available_parallelism().map_or(1, usize::from), &|_| {})
 }
 
-pub fn run_all(torture: &Torture) -> Report {
+pub(crate) fn run_all(torture: &Torture) -> Report {
     run(torture, cuts_all(&torture.trace))
 }
 
 /// Every cut leaves the old tree or the new one, and some leave each.
-pub fn all_survive(torture: &Torture) {
+pub(crate) fn all_survive(torture: &Torture) {
     survives(torture, &run_all(torture));
 }
 
-pub fn sample_survives(torture: &Torture, cuts: usize) {
+pub(crate) fn sample_survives(torture: &Torture, cuts: usize) {
     survives(torture, &run(torture, cuts_sampled(&torture.trace, cuts, SEED).into_iter()));
 }
 
