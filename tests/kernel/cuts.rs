@@ -21,7 +21,7 @@ const MOST: usize = 400;
 const EDGE: usize = 64;
 /// Cuts between operations, and at random, in each transaction.
 const BETWEEN: usize = 100;
-const SAMPLED: usize = 500;
+const SAMPLED: usize = 700;
 /// States of each transaction that are also mounted for writing.
 const WRITTEN: usize = 10;
 /// Different states that cuts must leave on each kind of flash.

@@ -6,7 +6,7 @@ mod image;
 use anyhow::{Result, ensure};
 use jffs2_tx::crc::crc32;
 use jffs2_tx::flash::MemFlash;
-use jffs2_tx::wire::{Cleanmarker, Compression, Dirent, Endian, INODE_SIZE, Inode, MAGIC, SummaryEntry};
+use jffs2_tx::wire::{Cleanmarker, Compression, Dirent, Endian, INODE_SIZE, Inode, MAGIC, SUMMARY_MAGIC, SummaryEntry};
 use jffs2_tx_tests::kernel::{Case, Device, Job, Kernel, Outcome, State};
 use jffs2_tx_tests::ours::Seen;
 
@@ -240,6 +240,10 @@ const SUMMARIES: &[Row] = &[
     }),
     ("with a bad CRC", |i| {
         i.block(1).name(1, 50, "unlisted", 2, REG).summary(0, vec![]).spoil(200);
+    }),
+    ("magic without a summary", |i| {
+        seen_after(i, |b| b.cleanmarker());
+        i.block(1).at(BLOCK_SIZE - 8).raw(&[0xfd, 0xff, 0, 0]).raw(&SUMMARY_MAGIC.to_le_bytes());
     }),
     ("with a cleanmarker", |i| {
         let entry =
