@@ -31,6 +31,8 @@ pub struct BlockInfo {
     pub written_end: u32,
     /// Only readers that believe summaries see its nodes.
     pub summary_only: bool,
+    /// Readers that believe summaries do not see all of its nodes.
+    pub unlisted: bool,
 }
 
 /// A name as the index keeps it.
@@ -153,6 +155,14 @@ impl Index {
         dirents.binary_search_by(|record| self.name(record).cmp(name)).ok().map(|at| &dirents[at])
     }
 
+    /// The newest dirent of a directory that says when it changed. Linux drops dirents that lead to no inode before it
+    /// looks for it.
+    #[must_use]
+    pub fn newest_time(&self, pino: u32) -> Option<&NameRecord> {
+        let counts = |name: &&NameRecord| name.mctime != 0 && (name.ino == 0 || self.exists(name.ino));
+        self.dirents(pino).iter().filter(counts).max_by_key(|name| name.version)
+    }
+
     /// Whether a reader would find the inode: it has a node, or names in it. Linux makes an inode of either.
     #[must_use]
     pub fn exists(&self, ino: u32) -> bool {
@@ -271,6 +281,7 @@ impl IndexBuilder {
             visible: found.visible_nodes() as u32,
             written_end: found.written_end,
             summary_only: found.summary_only(),
+            unlisted: found.unlisted,
         });
         index.inodes.extend_from_slice(&found.inodes);
         index.markers.extend_from_slice(&found.markers);

@@ -144,8 +144,7 @@ impl<'a, F: Flash> Tree<'a, F> {
 
     /// Linux: the time in the newest dirent counts if that is newer than the newest inode node.
     fn apply_dirent_time(&self, latest: &InodeRecord, stat: &mut Stat) {
-        let timed = self.index.dirents(stat.ino).iter().filter(|name| name.mctime != 0);
-        if let Some(newest) = timed.max_by_key(|name| name.version).filter(|name| name.version > latest.version) {
+        if let Some(newest) = self.index.newest_time(stat.ino).filter(|name| name.version > latest.version) {
             stat.meta.mtime = newest.mctime;
             stat.ctime = newest.mctime;
         }

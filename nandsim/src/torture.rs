@@ -30,6 +30,9 @@ use trial::{Redone, Trial};
 /// Cuts that a thread takes at once.
 const CHUNK: usize = 32;
 
+/// Updates that program more bytes than this are done again on settled states only.
+const SETTLE_ABOVE: u64 = 4 << 20;
+
 /// An update, what was done to the flash for it, and what readers may see on the way.
 #[derive(Clone, Debug)]
 pub struct Torture {
@@ -45,6 +48,11 @@ pub struct Torture {
     pub expected: ByReader<Expected>,
     /// Picks what is random in the cuts.
     pub seed: u64,
+    /// Let blank eraseblocks be marked clean, as by a mount for writing, before the update is done again. A large update
+    /// is cut in hundreds of states that differ in nothing else, and each costs a whole update.
+    pub settle: bool,
+    /// Cut the power a second time after some of the cuts, in recovery and in the update done again.
+    pub second_cuts: bool,
 }
 
 /// There is nothing to cut.
@@ -95,7 +103,8 @@ impl Torture {
             with_summaries: Expected { old: tree("before", &old.with_summaries)?, new: new.clone() },
             without_summaries: Expected { old: tree("before", &old.without_summaries)?, new },
         };
-        Ok(Self { start, trace, update, point, expected, seed })
+        let settle = trace.programmed_bytes() > SETTLE_ABOVE;
+        Ok(Self { start, trace, update, point, expected, seed, settle, second_cuts: true })
     }
 
     /// Tries the cuts on `threads` threads. `done` is told of cuts as they are done, several at once.

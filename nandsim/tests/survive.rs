@@ -34,7 +34,17 @@ fn nor_small_eraseblocks() {
 #[test]
 fn nor_write_units() {
     all_survive(&recorded(nor(64, 4, Big), sample(), Some(Head)));
-    all_survive(&recorded(nor(64, 32, Little), sample(), Some(Summary)));
+    all_survive(&Torture { second_cuts: false, ..recorded(nor(64, 32, Little), sample(), Some(Summary)) });
+}
+
+/// DESIGN.md, section 5: NOR that takes each write unit once cannot be made to forget a leftover commit block before its
+/// erase; if such a chip programs zeros before it erases, a power cut then can show the leftover.
+#[test]
+fn erasing_a_leftover_needs_a_kind_erase_where_zeros_cannot_be_programmed_first() {
+    let torture = recorded(nor(64, 32, Little), sample_small_change(), Some(Summary));
+    let report = run_all(&torture);
+    assert!(report.counts.mixed > 0);
+    assert!(report.failures.iter().all(|failure| failure.what.contains("cut at") && failure.what.contains(":erase-")));
 }
 
 #[test]
@@ -44,8 +54,8 @@ fn small_change_by_every_commit_point() {
             all_survive(&recorded(nor(64, 1, endian), sample_small_change(), Some(point)));
             all_survive(&recorded(nor(4, 4, endian), sample_small_change(), Some(point)));
         }
+        all_survive(&recorded(nor(64, 32, endian), sample_small_change(), Some(Dirent)));
         for point in [Dirent, Summary] {
-            all_survive(&recorded(nor(64, 32, endian), sample_small_change(), Some(point)));
             all_survive(&recorded(nand(16, 512, endian), sample_small_change(), Some(point)));
             all_survive(&recorded(nand(128, 2048, endian), sample_small_change(), Some(point)));
         }

@@ -39,6 +39,7 @@
 //! ```
 
 mod bzimage;
+mod chip;
 mod debian;
 mod disk;
 mod error;
@@ -54,6 +55,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use chip::States;
 pub use error::Error;
 pub use job::{Case, Device, Job};
 pub use kernel_guest::script::{Listing, Mode, Phase};
@@ -120,15 +122,16 @@ impl Kernel {
             return Ok(Report::default());
         }
         let log = env::var_os("KERNEL_LOG").is_some_and(|value| value != "0");
-        let disk = disk::write(&jobs, log)?;
+        let disks = disk::write(&jobs, log)?;
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: &self.initramfs,
-            disk: disk.path(),
+            disks: &disks,
             memory_mib: self.memory_mib,
             patience: self.patience,
             echo: log,
         };
-        report::parse(machine.run()?)
+        let report = report::parse(machine.run()?)?;
+        Ok(Report { dumps: disks.dumps()?, ..report })
     }
 }

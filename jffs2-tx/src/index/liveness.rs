@@ -32,7 +32,7 @@ fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
 
 fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
     let dirents = index.dirents(dir);
-    let timed = dirents.iter().filter(|name| name.mctime != 0).max_by_key(|name| name.version).map(|name| name.at);
+    let timed = index.newest_time(dir).map(|name| name.at);
     for name in dirents {
         let leads_somewhere = name.ino != 0 && index.exists(name.ino);
         if leads_somewhere || name.shadows_older || timed == Some(name.at) {

@@ -185,9 +185,8 @@ impl<F: FlashMut> Transaction<'_, F> {
         };
         let meta: Meta = self.overlay.metas.get(&ino).copied().unwrap_or(stat.meta);
         let data = self.special_data(ino, stat.kind)?;
-        let isize = if data.is_empty() { stat.size } else { data.len() as u32 };
         let fields = Inode {
-            isize,
+            isize: stat.size,
             atime: stat.atime,
             dsize: data.len() as u32,
             ..super::payload::inode_fields(ino, version, stat.kind, meta)

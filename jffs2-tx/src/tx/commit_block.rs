@@ -7,7 +7,8 @@ use super::{Result, Transaction, TxError};
 use crate::flash::{FlashKind, FlashMut, Geometry};
 use crate::log::{WriteError, erase, program, sync};
 use crate::wire::{
-    CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, Inode, Summary, SummaryEntry, emit_padding,
+    CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, Inode, SUMMARY_MAGIC, Summary, SummaryEntry,
+    emit_padding,
 };
 
 /// Nodes of a commit block's body, and their summary entries.
@@ -211,7 +212,12 @@ impl<F: FlashMut> BlockProgram<'_, F> {
         let len = Summary::flash_size(entries).next_multiple_of(self.geometry.write_size() as usize);
         let mut piece = Vec::new();
         summary.emit(self.endian, &mut piece, len, eraseblock);
-        self.program(eraseblock - len as u32, &piece)
+        // The magic comes last: a Linux that maps NOR into memory follows the offset in front of it wherever it
+        // points, and oopses if that is torn.
+        let magic = if self.geometry.can_overwrite() { len - size_of_val(&SUMMARY_MAGIC) } else { len };
+        let (body, magic) = piece.split_at(magic);
+        self.program(eraseblock - len as u32, body)?;
+        if magic.is_empty() { Ok(()) } else { self.program(eraseblock - magic.len() as u32, magic) }
     }
 
     /// Both copies of the head: the first bit of the first one commits, the second one makes sure that it stays.

@@ -108,7 +108,12 @@ impl<F: FlashMut> Transaction<'_, F> {
         }
         let (kind, meta, data) = (inode.kind, inode.meta, inode.data.clone());
         let fields = Inode {
-            isize: if kind == FileKind::File { inode.size } else { data.len() as u32 },
+            isize: match kind {
+                FileKind::File => inode.size,
+                FileKind::Symlink => data.len() as u32,
+                // A device has data, but no size: Linux writes 0 and shows what it finds.
+                _ => 0,
+            },
             dsize: data.len() as u32,
             ..inode_fields(ino, inode.version + 1, kind, meta)
         };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use jffs2_tx::flash::Flash;
+use jffs2_tx::log::free_block;
 use jffs2_tx::tx::{RecoverReport, TxError, recover};
 use jffs2_tx::wire::CommitPoint;
 
@@ -96,7 +97,8 @@ impl<'t> Trial<'t> {
         let seen = self.judge.verdicts(chip);
         // Picked by what the state holds, so that a replay picks the same.
         let id = chip.content_id().0;
-        let more = More { directly: id.is_multiple_of(DIRECTLY), second_cuts: id % SECOND_CUTS == 1 };
+        let second_cuts = self.torture.second_cuts && id % SECOND_CUTS == 1;
+        let more = More { directly: id.is_multiple_of(DIRECTLY), second_cuts };
         let verdict = match self.put_through(chip, &seen, more, &mut |_, _| {}) {
             Ok(()) => seen.with_summaries.clone(),
             Err(wrong) => wrong,
@@ -108,7 +110,7 @@ impl<'t> Trial<'t> {
     pub(super) fn examine(&mut self, chip: &Chip, observer: Observer<'_>) -> Verdict {
         let seen = self.judge.verdicts(chip);
         observer(Stage::Cut, &seen);
-        let more = More { directly: true, second_cuts: true };
+        let more = More { directly: true, second_cuts: self.torture.second_cuts };
         self.put_through(chip, &seen, more, observer).err().unwrap_or(seen.with_summaries)
     }
 
@@ -125,13 +127,13 @@ impl<'t> Trial<'t> {
         let after = self.judge.verdicts(&recovered);
         observer(Stage::Recovered, &after);
         unchanged(seen, &after)?;
-        self.redone.get_or(recovered.content_id(), || {
-            let (_, again) = self.recovered(&recovered)?;
-            // On NOR a failing eraseblock fails every time.
-            if again != (RecoverReport { failed: again.failed, ..RecoverReport::default() }) {
-                return Err(Verdict::Mixed(format!("a second recovery finds more to do: {again:?}")));
-            }
-            self.redo(&recovered, Stage::Redone, observer)
+        if more.directly && self.torture.settle {
+            self.recovers_once(&recovered)?;
+        }
+        let settled = if self.torture.settle { self.settled(&recovered)? } else { recovered };
+        self.redone.get_or(settled.content_id(), || {
+            self.recovers_once(&settled)?;
+            self.redo(&settled, Stage::Redone, observer)
         })?;
         if more.directly {
             self.redo(chip, Stage::RedoneDirectly, observer)?;
@@ -185,6 +187,26 @@ impl<'t> Trial<'t> {
 
     fn recovered(&self, chip: &Chip) -> Result<(Chip, RecoverReport), Verdict> {
         attempt("recovery", chip, |chip| recover(chip, self.torture.update.endian))
+    }
+
+    fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
+        let (_, again) = self.recovered(recovered)?;
+        // On NOR a failing eraseblock fails every time.
+        let done = again == (RecoverReport { failed: again.failed, ..RecoverReport::default() });
+        if done { Ok(()) } else { Err(Verdict::Mixed(format!("a second recovery finds more to do: {again:?}"))) }
+    }
+
+    /// What a mount for writing makes of blank eraseblocks: erased and marked clean.
+    fn settled(&self, chip: &Chip) -> Result<Chip, Verdict> {
+        let is_blank = |block| chip.block_data(block).iter().all(|byte| *byte == 0xff);
+        let blank: Vec<u32> = (0..chip.geometry().blocks()).filter(|block| is_blank(*block)).collect();
+        let free = |chip: &mut Chip| {
+            blank.iter().try_for_each(|block| match chip.is_bad(*block) {
+                Ok(true) => Ok(()),
+                _ => free_block(chip, self.torture.update.endian, *block, false).map_err(TxError::from),
+            })
+        };
+        attempt("marking blank eraseblocks clean", chip, free).map(|(settled, ())| settled)
     }
 
     /// Does the update again: it must succeed, whatever was there.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use kernel_guest::script::{BlockStep, CaseStep, Header, SECTOR, Step};
@@ -11,17 +12,45 @@ use tempfile::NamedTempFile;
 use super::state::trim;
 use super::{Block, Case, Device, Error, Job, State, job};
 
-/// The disk of these jobs; the file goes when the result is dropped.
-pub(super) fn write(jobs: &[Job], log: bool) -> Result<NamedTempFile, Error> {
+/// The disk that the guest reads, and the one that it copies flashes to. The files go with this value.
+pub(super) struct Disks {
+    pub(super) job: NamedTempFile,
+    pub(super) dumps: NamedTempFile,
+    places: Vec<Place>,
+}
+
+/// Where on the second disk the flash of a case is.
+struct Place {
+    case: String,
+    offset: u64,
+    len: usize,
+}
+
+impl Disks {
+    /// What the guest has copied, by the names of the cases.
+    pub(super) fn dumps(&self) -> Result<HashMap<String, Vec<u8>>, Error> {
+        let read = |place: &Place| {
+            let mut bytes = vec![0; place.len];
+            self.dumps.as_file().read_exact_at(&mut bytes, place.offset).map_err(Error::file(self.dumps.path()))?;
+            Ok((place.case.clone(), bytes))
+        };
+        self.places.iter().map(read).collect()
+    }
+}
+
+/// The disks of these jobs.
+pub(super) fn write(jobs: &[Job], log: bool) -> Result<Disks, Error> {
     job::check_names(jobs)?;
     let mut plan = Plan::default();
     for job in jobs.iter().filter(|job| !job.cases.is_empty()) {
         job.check()?;
         plan.add_job(job);
     }
-    let file = NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()))?;
-    plan.write(file.as_file(), log).map_err(Error::file(file.path()))?;
-    Ok(file)
+    let new = || NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()));
+    let (job, dumps) = (new()?, new()?);
+    plan.write(job.as_file(), log).map_err(Error::file(job.path()))?;
+    dumps.as_file().set_len(plan.dumped.next_multiple_of(4096).max(4096)).map_err(Error::file(dumps.path()))?;
+    Ok(Disks { job, dumps, places: plan.places })
 }
 
 /// The script, and the eraseblocks in the order of their numbers.
@@ -30,6 +59,9 @@ struct Plan {
     contents: Vec<Content>,
     ids: HashMap<(Arc<Block>, Device), u32>,
     steps: Vec<Step>,
+    places: Vec<Place>,
+    /// Bytes of the second disk that have a place.
+    dumped: u64,
 }
 
 /// An eraseblock's bytes, up to the end of the last page that isn't erased.
@@ -55,12 +87,23 @@ impl Plan {
                 changes.push((index, self.id(new, case.state.device)));
             }
         }
+        let dump = case.dump.then(|| self.place(case));
         self.steps.push(Step::Case(CaseStep {
             name: case.name.clone(),
             mode: case.mode,
             listing: case.listing.clone(),
+            dump,
             changes,
         }));
+    }
+
+    /// Room on the second disk.
+    fn place(&mut self, case: &Case) -> u64 {
+        let (offset, device) = (self.dumped, case.state.device);
+        let len = device.blocks() as usize * device.block_size() as usize;
+        self.places.push(Place { case: case.name.clone(), offset, len });
+        self.dumped += len as u64;
+        offset
     }
 
     fn id(&mut self, block: &Arc<Block>, device: Device) -> u32 {

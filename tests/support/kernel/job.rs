@@ -93,18 +93,31 @@ pub struct Case {
     pub state: State,
     /// When the result shall have all lines of the tree, not its digest only.
     pub listing: Listing,
+    /// Whether the report shall have what the flash holds after the case.
+    pub dump: bool,
 }
 
 impl Case {
     /// A case that is mounted read-only: [`super::Phase::ReadOnly`].
     pub fn read_only(name: impl Into<String>, state: State) -> Self {
-        Self { name: name.into(), mode: Mode::ReadOnly, state, listing: Listing::Never }
+        Self { name: name.into(), mode: Mode::ReadOnly, state, listing: Listing::Never, dump: false }
     }
 
     /// A case that is mounted for writing and worked in, then mounted read-only: [`super::Phase::ReadWrite`], then
     /// [`super::Phase::Remount`]. The tree must be the same in both.
     pub fn read_write(name: impl Into<String>, state: State) -> Self {
         Self { mode: Mode::ReadWrite, ..Self::read_only(name, state) }
+    }
+
+    /// Like [`Case::read_write`], but the kernel writes twice what the flash can hold.
+    pub fn heavy(name: impl Into<String>, state: State) -> Self {
+        Self { mode: Mode::Heavy, ..Self::read_only(name, state) }
+    }
+
+    /// The same case, with what the flash holds after it: [`super::Report::dumps`].
+    #[must_use]
+    pub fn dumped(self) -> Self {
+        Self { dump: true, ..self }
     }
 
     /// The same case, with all lines of the tree if its digest is none of these.

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::Error;
 use super::debian::output;
+use super::disk::Disks;
 
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
@@ -25,7 +26,7 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcu
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a [u8],
-    pub(super) disk: &'a Path,
+    pub(super) disks: &'a Disks,
     pub(super) memory_mib: u32,
     pub(super) patience: Duration,
     pub(super) echo: bool,
@@ -62,11 +63,11 @@ impl Machine<'_> {
         command.args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off", "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
-        let disk = format!(
-            "file={},format=raw,if=none,id=job,readonly=on",
-            self.disk.display().to_string().replace(',', ",,")
-        );
-        command.args(["-drive", &disk, "-device", "virtio-blk-pci,drive=job"]);
+        let file = |path: &Path| format!("file={}", path.display().to_string().replace(',', ",,"));
+        let job = file(self.disks.job.path()) + ",format=raw,if=none,id=job,readonly=on";
+        let dumps = file(self.disks.dumps.path()) + ",format=raw,if=none,id=dumps";
+        command.args(["-drive", &job, "-device", "virtio-blk-pci,drive=job"]);
+        command.args(["-drive", &dumps, "-device", "virtio-blk-pci,drive=dumps"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
             Ok(child) => Ok(Running(child)),

@@ -18,6 +18,8 @@ pub struct Report {
     pub results: Vec<CaseResult>,
     /// Lines of the kernel's log that tell of a fault in the kernel, each behind the name of the case.
     pub log: Vec<String>,
+    /// What the flash held after each case that was to be dumped, by the case's name.
+    pub dumps: HashMap<String, Vec<u8>>,
     /// All that the guest printed.
     pub console: String,
     /// From the start of QEMU to its end.
@@ -79,6 +81,7 @@ pub(super) fn parse(console: Console) -> Result<Report, Error> {
         mounts_per_second: parser.mounts as f64 / judging.max(f64::EPSILON),
         results: parser.results,
         log: parser.log,
+        dumps: HashMap::new(),
         console: text,
         seconds: console.run_time.as_secs_f64(),
         boot_seconds: parser.start.as_secs_f64(),

@@ -17,8 +17,7 @@ pub struct Block {
     pub oob: Vec<u8>,
     /// NAND only: whether the eraseblock is marked bad.
     pub bad: bool,
-    /// NAND only: pages that hold data but that the error correction must give up on. Needs two set lowest bits in some
-    /// 256 bytes of the page.
+    /// NAND only: pages that the error correction must give up on; their bytes read as they are all the same.
     pub unreadable: Vec<u32>,
 }
 

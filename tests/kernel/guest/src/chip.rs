@@ -4,9 +4,13 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, bail, ensure};
-use kernel_guest::script::{BlockStep, DeviceStep};
+use anyhow::{Context, Result, ensure};
+use kernel_guest::script::{BlockStep, DeviceStep, Mode};
 
+use nix::errno::Errno;
+
+use crate::sys::OobLayout;
+use crate::work::Amount;
 use crate::{boot, sys};
 
 /// How many bytes of data a page has for each byte of its spare area.
@@ -53,9 +57,23 @@ impl Chip {
         format!("mtd{}", self.number)
     }
 
-    /// Bytes in an eraseblock.
-    pub(crate) fn block_size(&self) -> u32 {
-        self.step.block_size
+    /// How much to write to it.
+    pub(crate) fn amount(&self, mode: Mode) -> Amount {
+        let file = self.step.block_size as usize / 2;
+        let twice_over = 4 * self.step.blocks;
+        Amount { file, times: if mode == Mode::Heavy { twice_over } else { 3 } }
+    }
+
+    /// Copies what it holds to the second disk.
+    pub(crate) fn dump(&self, offset: u64) -> Result<()> {
+        let disk = OpenOptions::new().write(true).open("/dev/vdb").context("disk for what the flash holds")?;
+        let mut bytes = vec![0; self.step.block_size as usize];
+        for block in 0..u64::from(self.step.blocks) {
+            let start = block * u64::from(self.step.block_size);
+            self.mtd.read_exact_at(&mut bytes, start).context("read an eraseblock")?;
+            disk.write_all_at(&bytes, offset + start).context("write to the second disk")?;
+        }
+        disk.sync_all().context("write to the second disk")
     }
 
     /// Forgets what the eraseblocks hold, as someone else may have written to them.
@@ -102,7 +120,7 @@ impl Chip {
         }
         self.program_pages(start, content)?;
         for page in &block.unreadable {
-            self.break_page(start, *page, content)?;
+            self.break_page(start, *page)?;
         }
         if block.bad {
             sys::mark_bad(&self.mtd, start).context("mark bad")?;
@@ -113,7 +131,7 @@ impl Chip {
     fn program_oob(&self, start: u64, oob: &[u8]) -> Result<()> {
         sys::write_oob(&self.mtd, start, oob).context("program the spare area")?;
         let mut back = vec![0; oob.len()];
-        sys::read_oob(&self.mtd, start, &mut back).context("read the spare area")?;
+        sys::read_oob(&self.mtd, start, &mut back, OobLayout::Free).context("read the spare area")?;
         ensure!(back == oob, "the spare area reads {back:x?}, not {oob:x?}");
         Ok(())
     }
@@ -137,23 +155,39 @@ impl Chip {
         Ok(())
     }
 
-    /// Clears two bits of a page behind the back of its error correction code, which can repair but one.
-    fn break_page(&self, start: u64, page: u32, content: &[u8]) -> Result<()> {
+    /// Clears two bits of one of a page's error correction codes: it then has to give up, and the data stays as it is.
+    fn break_page(&self, start: u64, page: u32) -> Result<()> {
         let page_size = self.step.page_size as usize;
-        let offset = page as usize * page_size;
-        let Some(bytes) = content.get(offset..offset + page_size) else { bail!("page {page} holds nothing to break") };
-        let weak = bytes.chunks(STEP).position(|step| step.iter().filter(|byte| *byte & 1 == 1).count() >= 2);
-        let weak = weak.with_context(|| format!("page {page} has no two bits to clear"))? * STEP;
-        let mut cleared = vec![0xff; page_size];
-        let odd = (weak..weak + STEP).filter(|&at| bytes[at] & 1 == 1);
-        odd.take(2).for_each(|at| cleared[at] = 0xfe);
-        let oob = vec![0xff; page_size / OOB_SHARE];
-        sys::write_raw(&self.mtd, start + offset as u64, &cleared, &oob).context("break a page")
+        let at = start + page as u64 * page_size as u64;
+        let mut oob = vec![0; page_size / OOB_SHARE];
+        sys::read_oob(&self.mtd, at, &mut oob, OobLayout::Whole).context("read a spare area")?;
+        let code = codes(oob.len()).into_iter().find(|code| ones(&oob, code) >= 2);
+        let code = code.with_context(|| format!("page {page} has no two bits to clear in a code"))?;
+        for _ in 0..2 {
+            let byte = code.into_iter().find(|&byte| oob[byte] != 0).context("a bit to clear")?;
+            oob[byte] &= oob[byte] - 1;
+        }
+        sys::write_raw(&self.mtd, at, &vec![0xff; page_size], &oob).context("break a page")?;
+        let read = sys::read_page(&self.mtd, at, &mut vec![0; page_size]);
+        ensure!(read == Err(Errno::EBADMSG), "page {page} shall be unreadable, but: {read:?}");
+        Ok(())
     }
 }
 
 fn goal(wanted: Option<&BlockStep>) -> Held {
     wanted.map_or(Held::Erased, |block| Held::Block { id: block.id, bad: block.bad })
+}
+
+/// Where in the spare area the bytes of each error correction code are.
+fn codes(oob_len: usize) -> Vec<[usize; 3]> {
+    match oob_len {
+        16 => vec![[0, 1, 2], [3, 6, 7]],
+        len => (len - 3 * len * OOB_SHARE / STEP..len).step_by(3).map(|at| [at, at + 1, at + 2]).collect(),
+    }
+}
+
+fn ones(oob: &[u8], code: &[usize; 3]) -> u32 {
+    code.iter().map(|&byte| oob[byte].count_ones()).sum()
 }
 
 fn is_erased(page: &[u8]) -> bool {

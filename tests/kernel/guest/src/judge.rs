@@ -16,6 +16,8 @@ use crate::memo::Memo;
 use crate::{one_line, work};
 
 const MOUNT_POINT: &str = "/flash";
+/// Mount option that keeps the kernel from LZO, which the host's reader of a copied flash can't decode.
+const ONLY_ZLIB: &str = "compr=zlib";
 
 /// The job, as far as it has come.
 pub(crate) struct Judge<'a> {
@@ -65,12 +67,15 @@ impl<'a> Judge<'a> {
             Err(error) => report_error(case, Phase::Prepare, &error),
             Ok((chip, memo)) => match case.mode {
                 Mode::ReadOnly => look(chip, memo, case, Phase::ReadOnly),
-                Mode::ReadWrite => {
+                Mode::ReadWrite | Mode::Heavy => {
                     look_and_work(chip, memo, case);
                     chip.forget();
                     look(chip, memo, case, Phase::Remount);
                 }
             },
+        }
+        if let (Some(offset), Some(chip)) = (case.dump, &self.chip) {
+            chip.dump(offset)?;
         }
         self.log.report(&case.name);
         Ok(())
@@ -102,16 +107,16 @@ impl<'a> Judge<'a> {
 
 /// Mounts read-only and reports the tree.
 fn look(chip: &Chip, memo: &mut Memo, case: &CaseStep, phase: Phase) {
-    let walked = mounted(chip, MsFlags::MS_RDONLY, |root| memo.walk(root));
+    let walked = mounted(chip, MsFlags::MS_RDONLY, None, |root| memo.walk(root));
     report(case, phase, walked);
 }
 
 /// Mounts for writing, reports the tree, and works in it.
 fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
     let mut worked = Ok(());
-    let walked = mounted(chip, MsFlags::empty(), |root| {
+    let walked = mounted(chip, MsFlags::empty(), case.dump.map(|_| ONLY_ZLIB), |root| {
         let entries = memo.walk(root)?;
-        worked = work::work(root, &entries, chip.block_size());
+        worked = work::work(root, &entries, &chip.amount(case.mode));
         nix::unistd::sync();
         Ok(entries)
     });
@@ -122,9 +127,9 @@ fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
 }
 
 /// Does something with the mounted flash; it is unmounted whatever comes of it.
-fn mounted<T>(chip: &Chip, flags: MsFlags, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+fn mounted<T>(chip: &Chip, flags: MsFlags, options: Option<&str>, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let source = chip.mount_source();
-    mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, None::<&str>).context("mount")?;
+    mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, options).context("mount")?;
     let outcome = act(Path::new(MOUNT_POINT));
     umount(MOUNT_POINT).context("unmount")?;
     outcome

@@ -74,6 +74,8 @@ pub struct CaseStep {
     pub mode: Mode,
     /// When to print all lines of the tree.
     pub listing: Listing,
+    /// Where on the second disk to put what the device holds after the case.
+    pub dump: Option<u64>,
     /// Eraseblocks that differ from the case before: their index and the id of what they hold.
     pub changes: Vec<(u32, u32)>,
 }
@@ -85,7 +87,11 @@ pub enum Mode {
     ReadOnly,
     /// Mount it for writing, walk, work in it and undo the work, then mount it read-only and walk again.
     ReadWrite,
+    /// Like [`Mode::ReadWrite`], but write so much that every eraseblock is filled, cleaned and erased.
+    Heavy,
 }
+
+const MODES: [(Mode, &str); 3] = [(Mode::ReadOnly, "ro"), (Mode::ReadWrite, "rw"), (Mode::Heavy, "heavy")];
 
 /// When to print all lines of a tree, not its digest only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -192,9 +198,10 @@ impl fmt::Display for Step {
                 write!(f, "block {} {} {} {} {oob} {unreadable}", b.id, b.offset, b.len, u8::from(b.bad))
             }
             Self::Case(c) => {
-                let mode = if c.mode == Mode::ReadOnly { "ro" } else { "rw" };
+                let mode = MODES.iter().find(|(mode, _)| *mode == c.mode).map_or("?", |(_, word)| *word);
+                let dump = or_dash(c.dump.map_or_else(String::new, |offset| offset.to_string()));
                 let changes: Vec<String> = c.changes.iter().map(|(index, id)| format!("{index}:{id}")).collect();
-                write!(f, "case {} {mode} {} {}", c.name, c.listing, list(&changes))
+                write!(f, "case {} {mode} {} {dump} {}", c.name, c.listing, list(&changes))
             }
         }
     }
@@ -253,17 +260,14 @@ fn block(fields: &[&str]) -> Option<BlockStep> {
 }
 
 fn case(fields: &[&str]) -> Option<CaseStep> {
-    let [name, mode, when, changes] = fields else {
+    let [name, mode, when, dump, changes] = fields else {
         return None;
     };
     Some(CaseStep {
         name: (*name).to_owned(),
-        mode: match *mode {
-            "ro" => Mode::ReadOnly,
-            "rw" => Mode::ReadWrite,
-            _ => return None,
-        },
+        mode: MODES.iter().find(|(_, word)| word == mode).map(|(mode, _)| *mode)?,
         listing: listing(when)?,
+        dump: if *dump == "-" { None } else { Some(number(dump)?) },
         changes: items(changes, |pair| {
             let (index, id) = pair.split_once(':')?;
             Some((number(index)?, number(id)?))
@@ -338,8 +342,10 @@ mod tests {
             name: "cut-17".to_owned(),
             mode: Mode::ReadWrite,
             listing: Listing::Unless(vec!["aa".to_owned(), "bb".to_owned()]),
+            dump: None,
             changes: vec![(0, 3), (31, 4)],
         };
+        survives(Step::Case(CaseStep { mode: Mode::Heavy, dump: Some(4096), ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Always, mode: Mode::ReadOnly, ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Never, changes: vec![], ..case.clone() }));
         survives(Step::Case(case));

@@ -88,28 +88,56 @@ fn write(mtd: &File, start: u64, data: &[u8], oob: &[u8], mode: u8) -> Result<()
     unsafe { mem_write(mtd.as_raw_fd(), &raw mut request) }.map(drop)
 }
 
-/// Reads the beginning of the free spare area of the page at `start`.
-pub(crate) fn read_oob(mtd: &File, start: u64, oob: &mut [u8]) -> Result<(), Errno> {
+/// Which bytes of a spare area to read.
+#[derive(Clone, Copy)]
+pub(crate) enum OobLayout {
+    /// Those that error correction leaves free, one after another.
+    Free,
+    /// All of them.
+    Whole,
+}
+
+/// Reads the beginning of the spare area of the page at `start`.
+pub(crate) fn read_oob(mtd: &File, start: u64, oob: &mut [u8], layout: OobLayout) -> Result<(), Errno> {
+    let mode = match layout {
+        OobLayout::Free => OPS_AUTO_OOB,
+        OobLayout::Whole => OPS_RAW,
+    };
+    read(mtd, start, &mut [], oob, mode)
+}
+
+/// Reads the page at `start`; `EBADMSG` if error correction has to give up.
+pub(crate) fn read_page(mtd: &File, start: u64, page: &mut [u8]) -> Result<(), Errno> {
+    read(mtd, start, page, &mut [], OPS_AUTO_OOB)
+}
+
+fn read(mtd: &File, start: u64, data: &mut [u8], oob: &mut [u8], mode: u8) -> Result<(), Errno> {
     let mut request = ReadRequest {
         start,
-        len: 0,
+        len: data.len() as u64,
         oob_len: oob.len() as u64,
-        data: 0,
-        oob: oob.as_mut_ptr().expose_provenance() as u64,
-        mode: OPS_AUTO_OOB,
+        data: address_mut(data),
+        oob: address_mut(oob),
+        mode,
         padding: [0; 7],
         uncorrectable: 0,
         corrected: 0,
         max_bitflips: 0,
     };
-    // SAFETY: `request` has the layout of the kernel's struct; the kernel writes at most `oob_len` bytes at `oob`,
-    // memory that we hold exclusively until the call returns, and no data, as `data` is null.
+    // SAFETY: `request` has the layout of the kernel's struct; the kernel writes at most `len` bytes at `data` and
+    // `oob_len` bytes at `oob`, memory that we hold exclusively until the call returns.
     unsafe { mem_read(mtd.as_raw_fd(), &raw mut request) }.map(drop)
 }
 
 /// The address of bytes for the kernel; null if there are none, which it takes for "not part of the request".
 fn address(bytes: &[u8]) -> u64 {
     let start = if bytes.is_empty() { ptr::null() } else { bytes.as_ptr() };
+    start.expose_provenance() as u64
+}
+
+/// Likewise for bytes that the kernel shall write.
+fn address_mut(bytes: &mut [u8]) -> u64 {
+    let start = if bytes.is_empty() { ptr::null_mut() } else { bytes.as_mut_ptr() };
     start.expose_provenance() as u64
 }
 

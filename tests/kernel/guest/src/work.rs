@@ -11,15 +11,21 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, ensure};
 use kernel_guest::listing::Entry;
 
-/// Works in the root and in its first directory, and sets their times back. `block_size` tells how much to write.
-pub(crate) fn work(root: &Path, entries: &[Entry], block_size: u32) -> Result<()> {
+/// How much to write: files of so many bytes, so many times.
+pub(crate) struct Amount {
+    pub(crate) file: usize,
+    pub(crate) times: u32,
+}
+
+/// How many of the files there are at a time; the oldest makes room for the next.
+const FILES: u32 = 3;
+
+/// Works in the root and in its first directory, and sets their times back.
+pub(crate) fn work(root: &Path, entries: &[Entry], amount: &Amount) -> Result<()> {
     let places = places(root, entries);
     let times: Vec<SystemTime> =
         places.iter().map(|place| Ok(fs::metadata(place)?.modified()?)).collect::<Result<_>>()?;
-    let outcome = places
-        .iter()
-        .try_for_each(|place| work_in(place))
-        .and_then(|()| churn(&root.join(".judge-churn"), block_size as usize));
+    let outcome = places.iter().try_for_each(|place| work_in(place)).and_then(|()| churn(root, amount));
     for (place, time) in places.iter().zip(times) {
         clear(place);
         let directory = File::open(place).context("open a directory")?;
@@ -68,14 +74,17 @@ fn links(file: &Path, directory: &Path) -> Result<()> {
     fs::remove_file(&soft).context("unlink")
 }
 
-/// Writes and removes a file again and again, so that some eraseblocks fill up with what is obsolete.
-fn churn(file: &Path, block_size: usize) -> Result<()> {
+/// Writes and removes files again and again, so that eraseblocks fill up with what is obsolete among what is not.
+fn churn(root: &Path, amount: &Amount) -> Result<()> {
+    let file = |turn: u32| root.join(format!(".judge-churn{}", turn % FILES));
     let mut seed = 1;
-    for _ in 0..3 {
-        fs::write(file, noise(&mut seed, block_size / 2)).context("write")?;
-        fs::remove_file(file).context("unlink")?;
+    for turn in 0..amount.times {
+        if turn >= FILES {
+            fs::remove_file(file(turn)).context("unlink")?;
+        }
+        fs::write(file(turn), noise(&mut seed, amount.file)).context("write")?;
     }
-    Ok(())
+    (0..FILES).try_for_each(|turn| fs::remove_file(file(turn)).context("unlink"))
 }
 
 /// Bytes that no compressor makes smaller.
@@ -93,7 +102,7 @@ fn noise(seed: &mut u64, len: usize) -> Vec<u8> {
 
 /// Removes what work that failed has left; what can't be removed shows up in the walk after the remount.
 fn clear(place: &Path) {
-    for name in ["1", "2", "churn", "dir"] {
+    for name in ["1", "2", "churn0", "churn1", "churn2", "dir"] {
         let path = place.join(format!(".judge-{name}"));
         let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
