@@ -105,7 +105,7 @@ fn unreadable_file() {
     let bench = Bench::new();
     let file = bench.path("new").join("secret");
     fs::write(&file, "x").expect("file");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).expect("permissions");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).expect("permissions");
     bench.refused(geteuid().is_root().then_some(NOBODY), 3, &["secret", "ermission denied"]);
 }
 

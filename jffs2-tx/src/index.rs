@@ -31,6 +31,8 @@ pub struct BlockInfo {
     pub written_end: u32,
     /// Only readers that believe summaries see its nodes.
     pub summary_only: bool,
+    /// Readers that believe summaries do not see all of its nodes.
+    pub unlisted: bool,
 }
 
 /// A name as the index keeps it.
@@ -279,6 +281,7 @@ impl IndexBuilder {
             visible: found.visible_nodes() as u32,
             written_end: found.written_end,
             summary_only: found.summary_only(),
+            unlisted: found.unlisted,
         });
         index.inodes.extend_from_slice(&found.inodes);
         index.markers.extend_from_slice(&found.markers);

@@ -51,6 +51,8 @@ pub struct BlockScan {
     pub state: BlockState,
     /// The visible nodes are those that a valid summary lists.
     pub by_summary: bool,
+    /// Nodes stand in it that its summary does not list.
+    pub unlisted: bool,
     /// Its first [`EMPTY_SCAN_SIZE`] bytes are 0xFF.
     pub head_blank: bool,
     /// Visible inode nodes, ascending by offset.
@@ -159,6 +161,7 @@ impl BlockScan {
         Self {
             state,
             by_summary: false,
+            unlisted: false,
             head_blank: true,
             inodes: Vec::new(),
             dirents: Vec::new(),
@@ -414,9 +417,11 @@ fn listed(endian: Endian, start: u32, bytes: &[u8]) -> Option<Vec<u32>> {
 
 fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     let is_listed = |at: u32| listed.binary_search(&at).is_ok();
+    let before = found.inodes.len() + found.dirents.len();
     found.inodes.retain(|node| is_listed(node.at));
     found.dirents.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
+    found.unlisted = found.inodes.len() + found.dirents.len() < before;
 }
 
 /// The first node that forbids this reader to go on, if there is one.

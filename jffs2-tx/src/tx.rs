@@ -168,9 +168,9 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     }
 }
 
-/// The tree as readers without summaries see it, where that is another one.
+/// The tree as readers without summaries see it, where that can be another one.
 fn other_readers<F: Flash>(flash: &F, index: &Index) -> Result<Option<Index>, F> {
-    if !index.blocks().iter().any(|info| info.summary_only) {
+    if !index.blocks().iter().any(|info| info.summary_only || info.unlisted) {
         return Ok(None);
     }
     Ok(Some(Index::open(flash, Rules { summaries: false, ..index.rules() })?))

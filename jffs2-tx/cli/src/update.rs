@@ -118,6 +118,8 @@ struct Recovered {
     erased_hidden: u32,
     /// Eraseblocks erased that held only nodes that nothing needs.
     erased_dead: u32,
+    /// Eraseblocks that failed; exit code 1 if there are any.
+    failed: u32,
 }
 
 pub(crate) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
@@ -135,11 +137,21 @@ pub(crate) fn recover(args: &RecoverArgs) -> Result<Exit, Failure> {
     let (mut flash, endian) = args.image.open_to_write()?;
     let report =
         recover_flash(&mut flash, endian).map_err(|error| Failure::from(error).about(args.image.path().display()))?;
-    let recovered =
-        Recovered { sealed: report.sealed, erased_hidden: report.erased_hidden, erased_dead: report.erased_dead };
+    let recovered = Recovered {
+        sealed: report.sealed,
+        erased_hidden: report.erased_hidden,
+        erased_dead: report.erased_dead,
+        failed: report.failed,
+    };
     let erased = recovered.erased_hidden + recovered.erased_dead;
-    show::line(args.json, &recovered, || format!("{erased} eraseblocks erased, {} commits sealed", recovered.sealed))?;
-    Ok(Exit::Done)
+    let text = || {
+        format!(
+            "{erased} eraseblocks erased, {} commits sealed, {} eraseblocks failed",
+            recovered.sealed, recovered.failed
+        )
+    };
+    show::line(args.json, &recovered, text)?;
+    Ok(if recovered.failed == 0 { Exit::Done } else { Exit::Findings })
 }
 
 impl ApplyArgs {

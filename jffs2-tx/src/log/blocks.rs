@@ -6,7 +6,9 @@ use super::{WriteError, program, sync};
 use crate::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
 use crate::index::Index;
 use crate::scan::{BlockState, blank_prefix, written_end};
-use crate::wire::{Cleanmarker, Endian};
+use crate::wire::{Cleanmarker, Endian, SUMMARY_MAGIC};
+
+const SUMMARY_MAGIC_SIZE: u32 = 4;
 
 /// Eraseblocks in which no reader sees a node that matters, ascending.
 #[derive(Clone, Debug)]
@@ -93,9 +95,27 @@ pub fn blank_check<F: Flash>(flash: &F, block: u32) -> Result<(), WriteError<F::
 /// [`WriteError`].
 pub(crate) fn erase<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
     let offset = flash.geometry().offset_of(block);
+    forget_summary(flash, block)?;
     flash.erase(block).map_err(|error| WriteError::Device { operation: "erase", offset, error })?;
     sync(flash, offset)?;
     blank_check(flash, block)
+}
+
+/// Clears the eraseblock's last bytes if a summary's magic is there. Linux follows the offset beside a good magic without
+/// a check where NOR is mapped into memory: were an erase cut short between the two, the mount would oops.
+fn forget_summary<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
+    let geometry = *flash.geometry();
+    if !geometry.can_overwrite() {
+        return Ok(());
+    }
+    let offset = geometry.offset_of(block) + geometry.eraseblock() - SUMMARY_MAGIC_SIZE;
+    let mut last = [0; SUMMARY_MAGIC_SIZE as usize];
+    flash.read(offset, &mut last).map_err(|error| WriteError::Device { operation: "read", offset, error })?;
+    if ![SUMMARY_MAGIC.to_le_bytes(), SUMMARY_MAGIC.to_be_bytes()].contains(&last) {
+        return Ok(());
+    }
+    program(flash, offset, &[0; SUMMARY_MAGIC_SIZE as usize])?;
+    sync(flash, offset)
 }
 
 /// Erases the eraseblock and marks it clean, as Linux does after an erase.

@@ -82,7 +82,7 @@ impl<'t> Trial<'t> {
     /// What the readers see of a state, and the verdict over all that became of it: old, new, or what went wrong.
     pub(super) fn check(&mut self, chip: &Chip) -> (ByReader<Verdict>, Verdict) {
         let seen = self.judge.verdicts(chip);
-        let directly = chip.content_id().0 % DIRECTLY == 0;
+        let directly = chip.content_id().0.is_multiple_of(DIRECTLY);
         let verdict = match self.put_through(chip, &seen, directly, &mut |_, _| {}) {
             Ok(()) => seen.with_summaries.clone(),
             Err(wrong) => wrong,
