@@ -178,9 +178,9 @@ fn dropped_program_not_noticed() {
 #[test]
 fn summary_before_the_body() {
     let counts = planted(nor_update(Summary), |ops, _| {
-        let [body, summary, magic] = programs(ops, commit_erase(ops))[..] else { panic!() };
-        ops.swap(body, summary);
-        ops.swap(summary, magic);
+        let programs = programs(ops, commit_erase(ops));
+        let body = ops.remove(programs[0]);
+        ops.insert(programs[programs.len() - 1], body);
     });
     assert!(bad(counts) > 0 && counts.old > 0 && counts.new > 0);
 }
