@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::wire::Compression;
 
+mod lzo;
 mod rtime;
 mod zlib;
 
@@ -47,6 +48,7 @@ pub fn decode(compression: Compression, stored: &[u8], dsize: u32, out: &mut Vec
         }
         Compression::Rtime => rtime::decode(stored, len, out),
         Compression::Zlib => zlib::decode(stored, len, out),
+        Compression::Lzo => lzo::decode(stored, len, out),
         Compression::Other(id) => Err(CodecError::Unsupported(id)),
     }
 }

@@ -41,6 +41,7 @@ mod file;
 mod options;
 mod packer;
 mod plan;
+pub mod size;
 mod tree;
 
 pub use file::HOLE_MIN;

@@ -10,13 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_mkimage::{Options, Pad, Report, build};
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
-
-mod size;
-
-use size::{parse_eraseblock, parse_size, parse_u32};
 
 /// Build a JFFS2 image from a directory.
 #[derive(Parser)]

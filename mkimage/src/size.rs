@@ -1,7 +1,10 @@
-//! Sizes as the command line takes them.
+//! Sizes as command lines take them.
 
 /// `64`, `0x10000`, `64K`, `64KiB`, `8M`, `8MiB`: bytes.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
     let (number, unit) = match lower.strip_suffix("ib").unwrap_or(&lower) {
         rest if rest.ends_with('k') => (&rest[..rest.len() - 1], 1 << 10),
@@ -17,12 +20,18 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// The same below 4 GiB.
-pub(crate) fn parse_u32(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_u32(text: &str) -> Result<u32, String> {
     u32::try_from(parse_size(text)?).map_err(|_| "4 GiB or more".into())
 }
 
 /// An eraseblock size: numbers below 4096 are KiB, as mkfs.jffs2 has it.
-pub(crate) fn parse_eraseblock(text: &str) -> Result<u32, String> {
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_eraseblock(text: &str) -> Result<u32, String> {
     let size = parse_u32(text)?;
     Ok(if size < 4096 { size * 1024 } else { size })
 }

@@ -10,7 +10,6 @@ mod demo;
 mod prepare;
 mod replay;
 mod show;
-mod size;
 mod torture;
 
 use prepare::Usage;

@@ -19,6 +19,8 @@ pub enum Compression {
     Rtime,
     /// A zlib stream.
     Zlib,
+    /// LZO1X, as Linux writes where it may.
+    Lzo,
     /// A compressor that this library does not decode, by its number.
     Other(u8),
 }
@@ -32,6 +34,7 @@ impl Compression {
             1 => Self::Zero,
             2 => Self::Rtime,
             6 => Self::Zlib,
+            7 => Self::Lzo,
             other => Self::Other(other),
         }
     }
@@ -44,6 +47,7 @@ impl Compression {
             Self::Zero => 1,
             Self::Rtime => 2,
             Self::Zlib => 6,
+            Self::Lzo => 7,
             Self::Other(id) => id,
         }
     }

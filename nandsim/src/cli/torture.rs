@@ -6,12 +6,12 @@ use std::thread::available_parallelism;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
 use nandsim::{Cut, Report, Torture, cuts_all, cuts_sampled};
 use serde::Serialize;
 
-use super::size::{parse_eraseblock, parse_size, parse_u32};
 use super::{Outcome, prepare, replay, show};
 
 /// Traces with more cuts than this are sampled unless all are asked for.
