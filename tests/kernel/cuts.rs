@@ -72,7 +72,7 @@ struct Count {
 /// A flash, and what our reader sees in it.
 struct Judged {
     name: String,
-    chip: Chip,
+    state: State,
     seen: Arc<Seen>,
 }
 
@@ -83,12 +83,12 @@ impl Question {
 
     /// The flash before a transaction, after it, and cut within it.
     fn add_transaction(&mut self, name: &str, scene: &Scene) -> Result<()> {
-        let whole = |what: &str, chip: &Chip| -> Result<Judged> {
-            Ok(Judged { name: format!("{name}/{what}"), chip: chip.clone(), seen: Arc::new(Seen::on(chip)?) })
+        let mut whole = |what: &str, chip: &Chip| -> Result<Judged> {
+            Ok(Judged { name: format!("{name}/{what}"), state: self.states.of(chip), seen: Arc::new(Seen::on(chip)?) })
         };
         let (before, after) = (whole("before", &scene.before)?, whole("after", &scene.after)?);
         ensure!(before.seen != after.seen, "{name} changes nothing");
-        let (old, new) = cut_states(name, scene, [&before.seen, &after.seen])?;
+        let (old, new) = self.cut_states(name, scene, [&before.seen, &after.seen])?;
         self.count.old += old.len();
         self.count.new += new.len();
         for judged in [&before, &after].into_iter().chain(&old).chain(&new) {
@@ -104,28 +104,34 @@ impl Question {
 
     fn ask(&mut self, case: fn(String, State) -> Case, judged: &Judged, suffix: &str) {
         let name = judged.name.clone() + suffix;
-        self.agreement.add(case(name, self.states.of(&judged.chip)), &judged.seen);
+        self.agreement.add(case(name, judged.state.clone()), &judged.seen);
     }
-}
 
-/// The different states that cuts leave: those with the old tree, those with the new one.
-fn cut_states(name: &str, scene: &Scene, [old, new]: [&Arc<Seen>; 2]) -> Result<(Vec<Judged>, Vec<Judged>)> {
-    let (mut with_old, mut with_new) = (Vec::new(), Vec::new());
-    let mut known = HashSet::new();
-    for (cut, chip) in Walker::new(scene.before.clone(), &scene.trace, SEED, chosen(&scene.trace).into_iter()) {
-        if !known.insert(chip.content_id()) {
-            continue;
+    /// The different states that cuts leave: those with the old tree, those with the new one.
+    fn cut_states(
+        &mut self,
+        name: &str,
+        scene: &Scene,
+        [old, new]: [&Arc<Seen>; 2],
+    ) -> Result<(Vec<Judged>, Vec<Judged>)> {
+        let (mut with_old, mut with_new) = (Vec::new(), Vec::new());
+        let mut known = HashSet::new();
+        for (cut, chip) in Walker::new(scene.before.clone(), &scene.trace, SEED, chosen(&scene.trace).into_iter()) {
+            if !known.insert(chip.content_id()) {
+                continue;
+            }
+            let name = format!("{name}/{cut}");
+            let seen = Seen::on(&chip).with_context(|| format!("our reader fails at {name}"))?;
+            let state = self.states.of(&chip);
+            if seen == **old {
+                with_old.push(Judged { name, state, seen: old.clone() });
+            } else {
+                ensure!(seen == **new, "{name}: our reader sees neither tree\n{}", old.difference(&seen.lines));
+                with_new.push(Judged { name, state, seen: new.clone() });
+            }
         }
-        let name = format!("{name}/{cut}");
-        let seen = Seen::on(&chip).with_context(|| format!("our reader fails at {name}"))?;
-        if seen == **old {
-            with_old.push(Judged { name, chip, seen: old.clone() });
-        } else {
-            ensure!(seen == **new, "{name}: our reader sees neither tree\n{}", old.difference(&seen.lines));
-            with_new.push(Judged { name, chip, seen: new.clone() });
-        }
+        Ok((with_old, with_new))
     }
-    Ok((with_old, with_new))
 }
 
 /// The cuts to try: all in the last two programs (but see [`MOST`]), some between operations, some anywhere.
