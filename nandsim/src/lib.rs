@@ -1,8 +1,32 @@
-//! Simulated NOR and NAND flash, and the power cuts to try on code that writes to it.
+//! Simulated NOR and NAND flash, and a harness that cuts the power of an update anywhere and judges what is left.
 //!
 //! [`Chip`] enforces the rules of programming and erasing; [`Recorder`] keeps what was done as a [`Trace`]; [`cuts_all`]
-//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them. Nothing
-//! here knows JFFS2 but the [`sample`] trees.
+//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them. So far
+//! nothing knows JFFS2.
+//!
+//! [`Torture`] records a JFFS2 update and tries cuts on it: a [`Judge`] compares the whole tree, as readers with and
+//! without summaries see it, with the old one and the new one; after the cut, after recovery, after the update done again.
+//!
+//! ```
+//! use jffs2_tx::flash::FlashKind;
+//! use jffs2_tx::tx::TxOptions;
+//! use jffs2_tx::wire::Endian;
+//! use nandsim::{Shape, Torture, Update, cuts_sampled, sample_small_change};
+//!
+//! let shape = Shape { kind: FlashKind::Nand, eraseblock: 16 << 10, write_size: 512, endian: Endian::Big };
+//! let (old, new) = (sample_small_change().old, sample_small_change().new);
+//! let image = shape.image(&old)?;
+//! let start = shape.flashed(shape.geometry_for(image.len(), image.len())?, &image, 0)?;
+//! let update = Update { endian: shape.endian, tree: new, options: TxOptions::default() };
+//!
+//! let torture = Torture::record(start, update, 0)?;
+//! let cuts = cuts_sampled(&torture.trace, 50, torture.seed);
+//! let report = torture.run(cuts.into_iter(), 1, &|_| {});
+//! assert!(report.counts.is_fine(), "{:?}", report.failures);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The flash alone:
 //!
 //! ```
 //! use jffs2_tx::flash::{FlashKind, FlashMut, Geometry};

@@ -51,7 +51,8 @@ pub struct Torture {
     /// Let blank eraseblocks be marked clean, as by a mount for writing, before the update is done again. A large update
     /// is cut in hundreds of states that differ in nothing else, and each costs a whole update.
     pub settle: bool,
-    /// Cut the power a second time after some of the cuts, in recovery and in the update done again.
+    /// Cut the power a second time after some of the cuts, in recovery and in the update done again. Not for large
+    /// updates, unless set.
     pub second_cuts: bool,
 }
 
@@ -104,7 +105,7 @@ impl Torture {
             without_summaries: Expected { old: tree("before", &old.without_summaries)?, new },
         };
         let settle = trace.programmed_bytes() > SETTLE_ABOVE;
-        Ok(Self { start, trace, update, point, expected, seed, settle, second_cuts: true })
+        Ok(Self { start, trace, update, point, expected, seed, settle, second_cuts: !settle })
     }
 
     /// Tries the cuts on `threads` threads. `done` is told of cuts as they are done, several at once.

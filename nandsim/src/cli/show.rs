@@ -43,11 +43,11 @@ impl<'r> Json<'r> {
 pub(super) fn flash(torture: &Torture) -> String {
     let geometry = torture.start.geometry();
     let (kind, unit) = match geometry.kind() {
-        FlashKind::Nor => ("NOR", "write unit"),
+        FlashKind::Nor => ("NOR", "write units"),
         FlashKind::Nand => ("NAND", "pages"),
     };
     format!(
-        "{kind} flash, {} eraseblocks of {} KiB, {unit} of {} bytes, {}-endian; commit point {}",
+        "{kind} flash, {} eraseblocks of {} KiB, {unit} of {} B, {}-endian; commit point {}",
         geometry.blocks(),
         geometry.eraseblock() >> 10,
         geometry.write_size(),
