@@ -5,7 +5,9 @@
 //! nothing else:
 //!
 //! 1. **Erase** sets every bit of an eraseblock to one. A cut during an erase leaves any mixture of old bits, zeros and
-//!    ones in *that* eraseblock, or one that reads blank but is weak; no other eraseblock changes.
+//!    ones in *that* eraseblock, or one that reads blank but is weak; no other eraseblock changes. Where programmed
+//!    bytes cannot be programmed again (NAND, NOR with ECC) it leaves no zeros that were not there: `DESIGN.md`
+//!    section 5 says why that is relied on.
 //! 2. **Program** only turns ones into zeros. A cut during a program leaves any subset of the bits that it was to clear
 //!    cleared, within the write units that it covered; nothing else changes (but see 4).
 //! 3. What was programmed or erased before a [`FlashMut::sync`] that returned is there after a cut. Without a sync
