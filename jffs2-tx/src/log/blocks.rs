@@ -9,6 +9,8 @@ use crate::scan::{BlockState, blank_prefix, written_end};
 use crate::wire::{Cleanmarker, Endian, SUMMARY_MAGIC};
 
 const SUMMARY_MAGIC_SIZE: u32 = 4;
+/// How often zeros are programmed over what is hidden before its eraseblock is left alone.
+const DESTROY_ATTEMPTS: u32 = 8;
 
 /// Eraseblocks in which no reader sees a node that matters, ascending.
 #[derive(Clone, Debug)]
@@ -164,6 +166,15 @@ fn destroy_hidden<F: FlashMut>(flash: &mut F, geometry: &Geometry, block: u32) -
         return Ok(());
     }
     let (first, end) = (first / unit * unit, end.next_multiple_of(unit));
-    program(flash, start + first as u32, &vec![0; end - first])?;
+    let zeros = vec![0; end - first];
+    // Cells that an interrupted erase has left weak do not all take the first time.
+    let mut done = program(flash, start + first as u32, &zeros);
+    for _ in 1..DESTROY_ATTEMPTS {
+        if done.is_ok() {
+            break;
+        }
+        done = program(flash, start + first as u32, &zeros);
+    }
+    done?;
     sync(flash, start)
 }
