@@ -17,7 +17,7 @@ use crate::judge::{Judge, Verdict};
 use crate::reader::ByReader;
 use crate::trace::Recorder;
 
-/// Of so many states one gets the update again without a recovery before it.
+/// Of so many states one gets the update again without a recovery before it; a large update, four times as rarely.
 const DIRECTLY: u128 = 64;
 /// Of so many states one gets the power cut a second time, in recovery and in the update done again.
 const SECOND_CUTS: u128 = 256;
@@ -98,7 +98,10 @@ impl<'t> Trial<'t> {
         // Picked by what the state holds, so that a replay picks the same.
         let id = chip.content_id().0;
         let second_cuts = self.torture.second_cuts && id % SECOND_CUTS == 1;
-        let more = More { directly: id.is_multiple_of(DIRECTLY), second_cuts };
+        let more = More {
+            directly: id.is_multiple_of(if self.torture.settle { 4 * DIRECTLY } else { DIRECTLY }),
+            second_cuts,
+        };
         let verdict = match self.put_through(chip, &seen, more, &mut |_, _| {}) {
             Ok(()) => seen.with_summaries.clone(),
             Err(wrong) => wrong,
