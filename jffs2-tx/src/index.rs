@@ -221,11 +221,15 @@ impl Index {
         self.read_only
     }
 
-    /// Whether the flash holds something, but no sign of JFFS2: Linux refuses to mount it, and nobody should erase it.
+    /// Whether the flash holds something, but no sign of JFFS2: nobody should erase it. A single eraseblock may be what
+    /// is left of a first write to a blank flash.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
-        let any = |state| self.blocks.iter().any(|info| info.state == state);
-        self.node_count() == 0 && self.markers.is_empty() && !any(BlockState::Clean) && any(BlockState::Used)
+        let count = |state| self.blocks.iter().filter(|info| info.state == state).count();
+        self.node_count() == 0
+            && self.markers.is_empty()
+            && count(BlockState::Clean) == 0
+            && count(BlockState::Used) > 1
     }
 
     /// Number of nodes in the index.

@@ -158,7 +158,7 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     fn release(self) -> Result<(), F> {
         let endian = self.index.rules().endian;
         for block in self.writer.blocks().iter().filter_map(|written| written.block) {
-            free_block(self.flash, endian, block, false)?;
+            free_block(self.flash, endian, block)?;
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use alloc::{collections::VecDeque, vec, vec::Vec};
 
 use super::{WriteError, program, sync};
-use crate::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
+use crate::flash::{Ecc, Flash, FlashKind, FlashMut};
 use crate::index::Index;
-use crate::scan::{BlockState, blank_prefix, written_end};
+use crate::scan::{BlockState, EMPTY_SCAN_SIZE, blank_prefix, written_end};
 use crate::wire::{Cleanmarker, Endian, SUMMARY_MAGIC};
 
 const SUMMARY_MAGIC_SIZE: u32 = 4;
@@ -98,6 +98,7 @@ pub fn blank_check<F: Flash>(flash: &F, block: u32) -> Result<(), WriteError<F::
 pub(crate) fn erase<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
     let offset = flash.geometry().offset_of(block);
     forget_summary(flash, block)?;
+    destroy_hidden(flash, block)?;
     flash.erase(block).map_err(|error| WriteError::Device { operation: "erase", offset, error })?;
     sync(flash, offset)?;
     blank_check(flash, block)
@@ -122,22 +123,12 @@ fn forget_summary<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteErr
 
 /// Erases the eraseblock and marks it clean, as Linux does after an erase.
 ///
-/// What stands in it must be of no use to any reader. If nothing of it may *become* visible on the way (`hidden`), it
-/// is destroyed first where the flash can do that: an erase that the power cuts short may leave zeros in the blank
-/// head that hides the rest, and old nodes behind it.
+/// What stands in it must be of no use to any reader.
 ///
 /// # Errors
 /// [`WriteError`].
-pub fn free_block<F: FlashMut>(
-    flash: &mut F,
-    endian: Endian,
-    block: u32,
-    hidden: bool,
-) -> Result<(), WriteError<F::Error>> {
+pub fn free_block<F: FlashMut>(flash: &mut F, endian: Endian, block: u32) -> Result<(), WriteError<F::Error>> {
     let geometry = *flash.geometry();
-    if hidden && geometry.can_overwrite() {
-        destroy_hidden(flash, &geometry, block)?;
-    }
     erase(flash, block)?;
     let offset = geometry.offset_of(block);
     match geometry.kind() {
@@ -155,14 +146,20 @@ pub fn free_block<F: FlashMut>(
     sync(flash, offset)
 }
 
-/// Clears every bit of what is written behind the blank head.
-fn destroy_hidden<F: FlashMut>(flash: &mut F, geometry: &Geometry, block: u32) -> Result<(), WriteError<F::Error>> {
+/// Clears every bit of what is written behind a blank head, if there is one, where the flash can do that. What stands
+/// there is hidden, from readers without summaries at least, and may not become visible on the way: an erase that the
+/// power cuts short may leave zeros in the head, and old nodes behind it.
+fn destroy_hidden<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
+    let geometry = *flash.geometry();
+    if !geometry.can_overwrite() {
+        return Ok(());
+    }
     let start = geometry.offset_of(block);
     let mut bytes = vec![0; geometry.eraseblock() as usize];
     flash.read(start, &mut bytes).map_err(|error| WriteError::Device { operation: "read", offset: start, error })?;
     let unit = geometry.write_size() as usize;
     let (first, end) = (blank_prefix(&bytes), written_end(&bytes));
-    if first >= end {
+    if first < EMPTY_SCAN_SIZE || first >= end {
         return Ok(());
     }
     let (first, end) = (first / unit * unit, end.next_multiple_of(unit));

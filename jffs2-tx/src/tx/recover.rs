@@ -185,8 +185,8 @@ fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, 
     let (done, count) = match action {
         RecoverAction::SealHead { block, head } => (seal_block(flash, block, 0, &head), &mut report.sealed),
         RecoverAction::SealDirent { block, at, node } => (seal_block(flash, block, at, &node), &mut report.sealed),
-        RecoverAction::EraseHidden { block } => (free_or_retire(flash, endian, block, true), &mut report.erased_hidden),
-        RecoverAction::EraseDead { block } => (free_or_retire(flash, endian, block, false), &mut report.erased_dead),
+        RecoverAction::EraseHidden { block } => (free_or_retire(flash, endian, block), &mut report.erased_hidden),
+        RecoverAction::EraseDead { block } => (free_or_retire(flash, endian, block), &mut report.erased_dead),
     };
     *if done.is_ok() { count } else { &mut report.failed } += 1;
 }
@@ -206,9 +206,8 @@ fn free_or_retire<F: FlashMut>(
     flash: &mut F,
     endian: Endian,
     block: u32,
-    hidden: bool,
 ) -> core::result::Result<(), WriteError<F::Error>> {
-    let freed = free_block(flash, endian, block, hidden);
+    let freed = free_block(flash, endian, block);
     if freed.is_err() {
         // If even that fails it is tried again by the next recovery.
         let _ = flash.mark_bad(block);

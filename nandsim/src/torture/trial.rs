@@ -206,7 +206,7 @@ impl<'t> Trial<'t> {
         let free = |chip: &mut Chip| {
             blank.iter().try_for_each(|block| match chip.is_bad(*block) {
                 Ok(true) => Ok(()),
-                _ => free_block(chip, self.torture.update.endian, *block, false).map_err(TxError::from),
+                _ => free_block(chip, self.torture.update.endian, *block).map_err(TxError::from),
             })
         };
         attempt("marking blank eraseblocks clean", chip, free).map(|(settled, ())| settled)
