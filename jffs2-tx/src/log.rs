@@ -6,6 +6,7 @@ mod writer;
 
 pub(crate) use blocks::erase;
 pub use blocks::{Pool, blank_check, free_block, reusable};
+pub(crate) use writer::{MAX_FAILED, TAIL};
 pub use writer::{NodeAddress, PayloadWriter, WrittenBlock};
 
 use crate::flash::{Ecc, FlashMut};

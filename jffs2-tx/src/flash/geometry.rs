@@ -26,7 +26,7 @@ pub enum GeometryError {
     /// Eraseblocks are powers of two from 4 KiB to 16 MiB.
     #[error("eraseblock size {0} is not a power of two from 4 KiB to 16 MiB")]
     Eraseblock(u32),
-    /// NOR write units are powers of two from 1 to 64 bytes, NAND pages from 256 bytes to half an eraseblock.
+    /// NOR write units are powers of two from 1 to 64 bytes, NAND pages from 256 bytes to a quarter of an eraseblock.
     #[error("write size {0} does not suit this kind of flash")]
     WriteSize(u32),
     /// The size is not a whole number of eraseblocks, is nothing, or is 4 GiB or more.
@@ -50,7 +50,7 @@ impl Geometry {
         }
         let write_sizes = match kind {
             FlashKind::Nor => 1..=64,
-            FlashKind::Nand => 256..=eraseblock / 2,
+            FlashKind::Nand => 256..=eraseblock / 4,
         };
         if !write_size.is_power_of_two() || !write_sizes.contains(&write_size) {
             return Err(GeometryError::WriteSize(write_size));

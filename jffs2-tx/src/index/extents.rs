@@ -22,7 +22,13 @@ pub struct Extent {
 pub fn extents(nodes: &[InodeRecord]) -> (u32, Vec<Extent>) {
     let good = |node: &&InodeRecord| node.good;
     let Some(latest) = nodes.iter().rev().find(good) else { return (0, Vec::new()) };
-    let reach = nodes.iter().filter(good).map(|node| node.offset.saturating_add(node.dsize)).max().unwrap_or(0);
+    let reach = nodes
+        .iter()
+        .filter(good)
+        .filter(|node| node.dsize > 0)
+        .map(|node| node.offset.saturating_add(node.dsize))
+        .max()
+        .unwrap_or(0);
     let size = latest.isize.min(reach);
     let mut gaps = BTreeMap::from([(0, size)]);
     let mut found = Vec::new();

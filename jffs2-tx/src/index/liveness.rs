@@ -25,7 +25,11 @@ pub(super) fn count(index: &mut Index) {
 
 fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
     let nodes = index.nodes(ino);
-    live.extend(index.latest(ino).map(|node| node.at));
+    match index.latest(ino) {
+        Some(latest) => live.push(latest.at),
+        // Bad as they are, they are what makes the inode exist.
+        None => live.extend(nodes.iter().map(|node| node.at)),
+    }
     let (_, found) = extents(nodes);
     live.extend(found.iter().map(|extent| nodes[extent.node].at));
 }

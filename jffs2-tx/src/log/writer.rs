@@ -10,6 +10,12 @@ use crate::wire::{Endian, emit_padding};
 /// Bytes that are gathered on NOR before they are programmed.
 const NOR_CHUNK: usize = 4096;
 
+/// Bytes at the end of an eraseblock that no node reaches into: file data there could look like a summary's trailer.
+pub(crate) const TAIL: u32 = 8;
+/// Eraseblocks that may fail in one transaction: more of them is a failing device, not failing eraseblocks, and no reason
+/// to mark the whole flash bad.
+pub(crate) const MAX_FAILED: usize = 8;
+
 /// Where a node stands: by payload block, so that it stays true when a failed eraseblock is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeAddress {
@@ -97,7 +103,7 @@ impl PayloadWriter {
     #[must_use]
     pub fn room(&self) -> usize {
         match self.blocks.last() {
-            Some(_) => (self.geometry.eraseblock() - self.position()) as usize,
+            Some(_) => (self.geometry.eraseblock() - TAIL).saturating_sub(self.position()) as usize,
             None => 0,
         }
     }
@@ -118,6 +124,9 @@ impl PayloadWriter {
     ) -> Result<(), WriteError<F::Error>> {
         self.close_block(flash, pool)?;
         let block = self.prepare(flash, pool);
+        if let (None, Some(failed)) = (block, self.failed.get(MAX_FAILED - 1)) {
+            return Err(WriteError::NoReplacement { offset: self.geometry.offset_of(*failed) });
+        }
         self.blocks.push(WrittenBlock { block, used: 0, nodes: 0 });
         self.flushed = 0;
         let mut node = Vec::new();
@@ -204,7 +213,9 @@ impl PayloadWriter {
     /// Takes a block and erases it, whatever it holds: a cleanmarker may have outlived an erase that the power cut
     /// short, and on NAND it would let a block with a torn first page pass for free. `None` if the pool has none.
     fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Option<u32> {
-        while let Some(block) = pool.take_lowest() {
+        while self.failed.len() < MAX_FAILED
+            && let Some(block) = pool.take_lowest()
+        {
             self.erased += 1;
             match erase(flash, block) {
                 Ok(()) => return Some(block),

@@ -151,7 +151,7 @@ impl<F: FlashMut> Transaction<'_, F> {
         let mut versions: BTreeMap<u32, u32> = BTreeMap::new();
         let mut next = |ino: u32| {
             let version = versions.entry(ino).or_insert_with(|| self.index.max_version(ino));
-            *version += 1;
+            *version = version.saturating_add(1);
             // Two more are kept for a sealing dirent.
             (*version < MAX_VERSION - 2).then_some(*version).ok_or(TxError::Exhausted { what: "version numbers" })
         };

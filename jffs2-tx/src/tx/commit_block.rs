@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::digest::PayloadDigest;
 use super::{Result, Transaction, TxError};
 use crate::flash::{FlashKind, FlashMut, Geometry};
-use crate::log::{WriteError, erase, program, sync};
+use crate::log::{MAX_FAILED, WriteError, erase, program, sync};
 use crate::wire::{
     CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, Inode, SUMMARY_MAGIC, Summary, SummaryEntry,
     emit_padding,
@@ -101,18 +101,26 @@ impl<F: FlashMut> Transaction<'_, F> {
         let mut written = CommitWritten::default();
         let mut next = self.commit_block;
         let mut failure: Option<(u32, WriteError<F::Error>, bool)> = None;
-        while let Some(block) = next {
+        let mut failed = Vec::new();
+        while failed.len() < MAX_FAILED
+            && let Some(block) = next
+        {
             written.erased += 1;
             let mut reached = false;
             match self.try_commit_block(point, block, nodes, digest, &mut written, &mut reached) {
                 Ok(()) => {
                     self.commit_block = None;
+                    // Of two blocks that say the same the one at the higher offset would count: let it be the good one.
+                    for block in failed.into_iter().filter(|_| self.index.geometry().kind() == FlashKind::Nor) {
+                        let _ = erase(self.flash, block);
+                    }
                     return Ok(written);
                 }
                 Err(error) => {
                     let uncertain = reached || failure.as_ref().is_some_and(|failed| failed.2);
                     failure = Some((block, error, uncertain));
                     let _ = self.flash.mark_bad(block);
+                    failed.push(block);
                     next = self.pool.take_highest();
                 }
             }

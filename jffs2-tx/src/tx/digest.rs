@@ -93,7 +93,8 @@ pub fn verify_digest<F: Flash>(
 fn payload_blocks(geometry: &Geometry, markers: &[MarkerRecord], commit: &Marker) -> Option<Vec<u32>> {
     let begins = markers
         .iter()
-        .filter(|seen| seen.marker.kind == MarkerKind::Begin && seen.marker.txid == commit.txid)
+        .filter(|seen| seen.marker.kind == MarkerKind::Begin)
+        .filter(|seen| (seen.marker.txid, seen.marker.sequence) == (commit.txid, commit.sequence))
         .map(|seen| (seen.marker.nodes, geometry.block_of(seen.at)));
     let by_ordinal: BTreeMap<u32, u32> = begins.collect();
     let in_order = by_ordinal.keys().copied().eq(0..by_ordinal.len() as u32);

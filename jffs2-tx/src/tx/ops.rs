@@ -356,6 +356,9 @@ impl<F: FlashMut> Transaction<'_, F> {
     }
 
     pub(super) fn add_inode(&mut self, kind: FileKind, meta: Meta, data: Vec<u8>) -> Result<u32, F> {
+        if meta.mode > 0o7777 {
+            return Err(problem(b"", PathProblem::Mode));
+        }
         let ino = self.overlay.allocate().ok_or(TxError::Exhausted { what: "inode numbers" })?;
         let inode = NewInode { kind, meta, data, size: 0, nodes: Vec::new(), version: 0, written: None };
         self.overlay.new.insert(ino, inode);

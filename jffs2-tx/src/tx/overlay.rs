@@ -128,8 +128,13 @@ impl Overlay {
     /// Every directory that the root leads to, with its parent, parents first.
     pub(super) fn directories(&self, index: &Index) -> Vec<Directory> {
         let mut found = Vec::new();
+        let mut entered = BTreeSet::new();
         let mut pending = Vec::from([(ROOT, None)]);
         while let Some((ino, parent)) = pending.pop() {
+            // A loop on a damaged flash is walked once.
+            if !entered.insert(ino) {
+                continue;
+            }
             let entries = self.entries(index, ino);
             let below = entries.iter().filter(|(_, entry)| entry.kind == FileKind::Directory);
             pending.extend(below.map(|(name, entry)| (entry.ino, Some((ino, name.clone())))));

@@ -7,7 +7,7 @@ use super::{Result, Transaction, TxError};
 use crate::codec::Encode;
 use crate::flash::FlashMut;
 use crate::inode_kind::{FileKind, Meta};
-use crate::log::NodeAddress;
+use crate::log::{NodeAddress, TAIL};
 use crate::wire::{Compression, Dirent, INODE_SIZE, Inode, MARKER_SIZE, MAX_LABEL, Marker, MarkerKind};
 
 /// A piece of a file smaller than this is not split off to fill an eraseblock up.
@@ -67,7 +67,7 @@ impl<F: FlashMut> Transaction<'_, F> {
     /// Bytes of data that a node can have in a payload block of its own.
     fn fresh_room(&self) -> usize {
         let geometry = self.index.geometry();
-        let taken = geometry.cleanmarker_size() as usize + MARKER_SIZE + MAX_LABEL + INODE_SIZE;
+        let taken = TAIL as usize + MARKER_SIZE + MAX_LABEL + INODE_SIZE;
         geometry.eraseblock() as usize - taken
     }
 

@@ -123,11 +123,9 @@ impl<'a> View<'a> {
     /// A directory's new time can go with its new names; anything else needs a node.
     fn needs_meta_node(&self, dir: u32, has_names: bool) -> bool {
         let Some(meta) = self.overlay.metas.get(&dir) else { return false };
-        !(has_names && meta.mtime != 0 && self.only_time_changes(dir))
-    }
-
-    fn only_time_changes(&self, dir: u32) -> bool {
-        self.overlay.time_only.contains(&dir)
+        // A directory without an inode node has the time 0, whatever its dirents say.
+        let rides = meta.mtime != 0 && self.overlay.time_only.contains(&dir) && self.index.latest(dir).is_some();
+        !(has_names && rides)
     }
 
     /// Directories that hold a change: of names, of their own metadata, or of that of a file in them.
@@ -221,6 +219,12 @@ impl<F: FlashMut> Transaction<'_, F> {
             return Ok(None);
         }
         let wanted = self.options.commit_point;
+        let behind = self.index.blocks().iter().any(|info| info.summary_only) && !self.options.summary_readers_only;
+        if let Some(wanted) = wanted.filter(|point| behind && *point != CommitPoint::Summary) {
+            let reason =
+                "readers without summaries still see the tree from before a summary commit, and would see a mixture";
+            return Err(TxError::CommitPoint { wanted, reason });
+        }
         if matches!(wanted, None | Some(CommitPoint::Dirent))
             && let Some(plan) = self.plan_dirent(view, &direct)
         {

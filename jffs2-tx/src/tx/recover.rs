@@ -79,7 +79,7 @@ pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAc
     for seen in index.markers().iter().filter(|seen| seen.marker.kind == MarkerKind::Commit && !seen.in_head) {
         let block = index.geometry().block_of(seen.at);
         if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block {
-            seals.extend(seal(flash, index.rules().endian, block, seen)?);
+            seals.extend(seal(flash, index, block, seen)?);
         }
     }
     seals.extend(erases);
@@ -88,13 +88,13 @@ pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAc
 
 fn seal<F: Flash>(
     flash: &F,
-    endian: Endian,
+    index: &Index,
     block: u32,
     commit: &MarkerRecord,
 ) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
     match commit.marker.commit_point {
-        Some(CommitPoint::Head) => seal_head(flash, endian, block, commit),
-        Some(CommitPoint::Dirent) => seal_dirent(flash, endian, block, commit),
+        Some(CommitPoint::Head) => seal_head(flash, index.rules().endian, block, commit),
+        Some(CommitPoint::Dirent) => seal_dirent(flash, index, block, commit),
         Some(CommitPoint::Summary) | None => Ok(None),
     }
 }
@@ -118,10 +118,11 @@ fn seal_head<F: Flash>(
 /// A *dirent* commit is sealed if its dirent stands there twice. Once anything follows, the kernel has taken over.
 fn seal_dirent<F: Flash>(
     flash: &F,
-    endian: Endian,
+    index: &Index,
     block: u32,
     commit: &MarkerRecord,
 ) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
+    let endian = index.rules().endian;
     let geometry = *flash.geometry();
     // Elsewhere a write unit that reads blank may have been programmed by a torn seal: it must not be again.
     if !geometry.can_overwrite() {
@@ -140,7 +141,9 @@ fn seal_dirent<F: Flash>(
         return Ok(None);
     }
     let Ok(dirent) = Dirent::parse(endian, &bytes[(only.at - start) as usize..]) else { return Ok(None) };
-    let Some(version) = dirent.version.checked_add(1) else { return Ok(None) };
+    // The kernel has changed the directory since if it has a newer node: the seal would compete with that.
+    let version = dirent.version.checked_add(1).filter(|_| index.max_version(dirent.pino) == dirent.version);
+    let Some(version) = version else { return Ok(None) };
     let mut node = Vec::new();
     Dirent { version, ..dirent }.emit(endian, &mut node);
     Ok(Some(RecoverAction::SealDirent { block, at: end, node }))
@@ -157,7 +160,8 @@ pub(super) fn open_to_write<F: Flash>(flash: &F, endian: Endian) -> Result<Index
 }
 
 /// Erases leftovers and seals the last commit, on a flash that nothing has mounted. Whatever moment the power fails,
-/// the tree stays what it is. Doing it again does nothing.
+/// the tree stays what it is. Done again it does nothing, or erases what only now has become useless: a deletion whose last
+/// older dirent has gone.
 ///
 /// # Errors
 /// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`].

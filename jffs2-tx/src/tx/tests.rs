@@ -180,7 +180,8 @@ fn the_digest_holds_until_something_changes() {
 fn one_directory_changes_by_one_dirent() {
     for mut flash in flashes() {
         populate(&mut flash, Endian::Little);
-        let mut tx = Transaction::begin(&mut flash, Endian::Little, options(Some(CommitPoint::Dirent), 2)).unwrap();
+        let dirent = |n| TxOptions { summary_readers_only: true, ..options(Some(CommitPoint::Dirent), n) };
+        let mut tx = Transaction::begin(&mut flash, Endian::Little, dirent(2)).unwrap();
         tx.create_file(b"/etc/app/new", META, b"new").unwrap();
         tx.remove(b"/etc/app/config").unwrap();
         tx.chmod(b"/etc/app/big", 0o600).unwrap();
@@ -194,7 +195,7 @@ fn one_directory_changes_by_one_dirent() {
         assert!(!after.contains_key(&b"etc/app/config"[..]));
         assert_eq!(after[&b"etc"[..]].0.meta, DIR);
         // A change of the root cannot go by one dirent.
-        let mut tx = Transaction::begin(&mut flash, Endian::Little, options(Some(CommitPoint::Dirent), 3)).unwrap();
+        let mut tx = Transaction::begin(&mut flash, Endian::Little, dirent(3)).unwrap();
         tx.chmod(b"/", 0o755).unwrap();
         assert!(matches!(tx.commit(), Err(TxError::CommitPoint { .. })));
     }
@@ -323,4 +324,32 @@ fn flash_of_something_else_is_not_touched() {
     assert!(matches!(recover(&mut flash, Endian::Little), Err(TxError::Foreign)));
     assert!(matches!(Transaction::begin(&mut flash, Endian::Little, options(None, 1)), Err(TxError::Foreign)));
     assert!(flash.data().iter().all(|byte| *byte == 0x55));
+}
+
+/// Whoever is behind since a summary commit stays at the old tree, whole.
+#[test]
+fn a_summary_commit_is_followed_by_nothing_else() {
+    let mut flash = flashes().remove(0);
+    populate(&mut flash, Endian::Little);
+    change(&mut flash, Endian::Little, Some(CommitPoint::Summary)).unwrap();
+    for point in [CommitPoint::Head, CommitPoint::Dirent] {
+        let mut tx = Transaction::begin(&mut flash, Endian::Little, options(Some(point), 3)).unwrap();
+        tx.create_file(b"/new", META, b"x").unwrap();
+        assert!(matches!(tx.commit(), Err(TxError::CommitPoint { .. })));
+    }
+    let behind = list(&flash, rules(Endian::Little, false));
+    let mut tx = Transaction::begin(&mut flash, Endian::Little, options(None, 4)).unwrap();
+    tx.create_file(b"/new", META, b"x").unwrap();
+    assert_eq!(tx.commit().unwrap().commit_point, Some(CommitPoint::Summary));
+    assert_eq!(behind, list(&flash, rules(Endian::Little, false)));
+}
+
+#[test]
+fn a_root_without_an_inode_node_gets_its_time() {
+    let mut flash = flashes().remove(0);
+    let mut tx = Transaction::begin(&mut flash, Endian::Little, options(None, 1)).unwrap();
+    tx.set_meta(b"/", Meta { mode: 0o755, uid: 0, gid: 0, mtime: 7777 }).unwrap();
+    tx.create_file(b"/x", META, b"x").unwrap();
+    tx.commit().unwrap();
+    assert_eq!(list(&flash, rules(Endian::Little, true))[&b""[..]].0.meta.mtime, 7777);
 }
