@@ -167,7 +167,7 @@ fn destroy_hidden<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteErr
     // Cells that an interrupted erase has left weak do not all take the first time.
     let mut done = program(flash, start + first as u32, &zeros);
     for _ in 1..DESTROY_ATTEMPTS {
-        if done.is_ok() {
+        if !matches!(done, Err(WriteError::ReadBack { .. })) {
             break;
         }
         done = program(flash, start + first as u32, &zeros);
