@@ -8,9 +8,13 @@ use alloc::{vec, vec::Vec};
 use crate::error::ReadError;
 use crate::flash::{Ecc, Flash, FlashKind, Geometry};
 use crate::wire::{
-    CommitPoint, Compat, Dirent, Endian, HEAD_SIZE, HEADER_SIZE, Header, Inode, Marker, MarkerKind, Summary, WireError,
-    nodetype, pad4,
+    CommitPoint, Compat, Dirent, Endian, HEAD_SIZE, Header, Inode, Marker, MarkerKind, Summary, WireError, nodetype,
+    pad4,
 };
+
+mod places;
+
+pub use places::{Place, Places};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
 pub const EMPTY_SCAN_SIZE: usize = 256;
@@ -308,36 +312,18 @@ fn is_marked_clean(geometry: &Geometry, endian: Endian, bytes: &[u8]) -> bool {
         && bytes[len as usize..CLEANMARKER_SCAN_SIZE.max(len as usize + 4)].iter().all(|byte| *byte == 0xff)
 }
 
-/// Finds every node from `first` on; garbage is stepped over a word at a time.
+/// Takes every node from `first` on that is not marked obsolete.
 fn scan_nodes(endian: Endian, start: u32, bytes: &[u8], first: usize, found: &mut BlockScan) {
-    let mut at = first;
-    let mut in_garbage = false;
-    while at + HEADER_SIZE <= bytes.len() {
-        let rest = &bytes[at..];
-        if rest[..4] == [0xff; 4] {
-            at += blank_prefix(rest) & !3;
-            in_garbage = false;
-            continue;
-        }
-        match Header::parse(endian, rest) {
-            Ok(header) if header.totlen as usize <= rest.len() => {
-                let node = &rest[..header.totlen as usize];
+    for place in Places::new(endian, bytes, first) {
+        match place {
+            Place::Node { at, header, bytes: node } => {
+                let end = (at + pad4(header.totlen).max(4) as usize).min(bytes.len());
+                found.end = start + end as u32;
                 if !header.obsolete {
                     take_node(endian, start, start + at as u32, &header, node, found);
                 }
-                at += (pad4(header.totlen) as usize).max(4);
-                found.end = start + at.min(bytes.len()) as u32;
-                in_garbage = false;
             }
-            failed => {
-                let reason = failed.err().unwrap_or(WireError::Length);
-                // Zeros are the filler that Linux's write buffer leaves; one run of garbage is one place.
-                if !in_garbage && rest[..2] != [0, 0] {
-                    found.note_damage(start + at as u32, reason);
-                    in_garbage = true;
-                }
-                at += 4;
-            }
+            Place::Garbage { at, reason, .. } => found.note_damage(start + at as u32, reason),
         }
     }
 }
