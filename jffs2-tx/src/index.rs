@@ -69,14 +69,27 @@ pub struct Index {
     max_ino: u32,
     damage: u32,
     read_only: Option<UnknownRecord>,
-    reachable: Reachable,
+    reachable: Vec<InodeSummary>,
 }
 
-/// What the root leads to.
-#[derive(Clone, Debug, Default)]
-struct Reachable {
-    /// Inode numbers, ascending, with the number of names that lead to each.
-    links: Vec<(u32, u32)>,
+/// What all nodes and names of an inode together say. Taken once for each inode that the root leads to: an inode may
+/// have a hundred thousand names, and as many nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InodeSummary {
+    /// Inode number.
+    pub ino: u32,
+    /// Names that lead to it from the root; the root has 1.
+    pub names: u32,
+    /// Names of directories in it.
+    pub directories: u32,
+    /// Size of its data, bytes (see [`extents`]).
+    pub size: u32,
+    /// Its newest good node has all of its data, as Linux wants it of symlinks and devices.
+    pub one_node: bool,
+    /// Its newest good node, as an index into [`Index::nodes`].
+    latest: Option<u32>,
+    /// The newest of its dirents that has a time, as an index into [`Index::dirents`].
+    timed: Option<u32>,
 }
 
 impl Index {
@@ -126,7 +139,37 @@ impl Index {
     /// The node that has the inode's metadata.
     #[must_use]
     pub fn latest(&self, ino: u32) -> Option<&InodeRecord> {
-        self.nodes(ino).iter().rev().find(|node| node.good)
+        match self.reached(ino) {
+            Some(inode) => self.nodes(ino).get(inode.latest? as usize),
+            None => self.nodes(ino).iter().rev().find(|node| node.good),
+        }
+    }
+
+    /// What all nodes and names of an inode together say. At once if the root leads to it.
+    #[must_use]
+    pub fn inode(&self, ino: u32) -> InodeSummary {
+        self.reached(ino).copied().unwrap_or_else(|| self.summarize(ino, 0))
+    }
+
+    fn reached(&self, ino: u32) -> Option<&InodeSummary> {
+        self.reachable.binary_search_by_key(&ino, |inode| inode.ino).ok().map(|at| &self.reachable[at])
+    }
+
+    fn summarize(&self, ino: u32, names: u32) -> InodeSummary {
+        let nodes = self.nodes(ino);
+        let latest = nodes.iter().rposition(|node| node.good);
+        let is_directory = |name: &&NameRecord| name.kind == FileKind::Directory.dirent_type();
+        let has_time = |name: &NameRecord| name.mctime != 0 && (name.ino == 0 || self.exists(name.ino));
+        let timed = self.dirents(ino).iter().enumerate().filter(|(_, name)| has_time(name));
+        InodeSummary {
+            ino,
+            names,
+            directories: self.names(ino).filter(is_directory).count() as u32,
+            size: extents(nodes).0,
+            one_node: latest.is_some_and(|at| has_all_data(nodes, &nodes[at])),
+            latest: latest.map(|at| at as u32),
+            timed: timed.max_by_key(|(_, name)| name.version).map(|(at, _)| at as u32),
+        }
     }
 
     /// Names of a directory in byte order, deletions included.
@@ -159,8 +202,7 @@ impl Index {
     /// looks for it.
     #[must_use]
     pub fn newest_time(&self, pino: u32) -> Option<&NameRecord> {
-        let counts = |name: &&NameRecord| name.mctime != 0 && (name.ino == 0 || self.exists(name.ino));
-        self.dirents(pino).iter().filter(counts).max_by_key(|name| name.version)
+        self.dirents(pino).get(self.inode(pino).timed? as usize)
     }
 
     /// Whether a reader would find the inode: it has a node, or names in it. Linux makes an inode of either.
@@ -181,13 +223,12 @@ impl Index {
     /// Number of names that lead to the inode from the root; 0 if none does. The root has 1.
     #[must_use]
     pub fn links(&self, ino: u32) -> u32 {
-        let links = &self.reachable.links;
-        links.binary_search_by_key(&ino, |entry| entry.0).map_or(0, |at| links[at].1)
+        self.reached(ino).map_or(0, |inode| inode.names)
     }
 
     /// Inode numbers that the root leads to, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = u32> {
-        self.reachable.links.iter().map(|entry| entry.0)
+        self.reachable.iter().map(|inode| inode.ino)
     }
 
     /// Highest version of any of the inode's nodes, a directory's dirents included; 0 if there are none.
@@ -245,7 +286,7 @@ impl Index {
             + self.names.capacity() * size_of::<NameRecord>()
             + self.arena.capacity()
             + self.blocks.capacity() * size_of::<BlockInfo>()
-            + self.reachable.links.capacity() * size_of::<(u32, u32)>()
+            + self.reachable.capacity() * size_of::<InodeSummary>()
     }
 }
 
@@ -271,7 +312,7 @@ impl IndexBuilder {
             max_ino: ROOT,
             damage: 0,
             read_only: None,
-            reachable: Reachable::default(),
+            reachable: Vec::new(),
         };
         Self { index, dirents: Vec::new() }
     }
@@ -340,26 +381,24 @@ fn newest_names(index: &Index, mut dirents: Vec<NameRecord>) -> Vec<NameRecord> 
 }
 
 /// Walks from the root, each directory once, and counts the names that lead to each inode.
-fn reach(index: &Index) -> Reachable {
-    let mut found = Vec::from([(ROOT, 1)]);
+fn reach(index: &Index) -> Vec<InodeSummary> {
+    let mut found = Vec::from([ROOT]);
     let mut entered = BTreeSet::from([ROOT]);
     let mut queue = vec![ROOT];
     while let Some(dir) = queue.pop() {
         for name in index.names(dir) {
-            found.push((name.ino, 1));
-            if index.is_directory(name.ino) && entered.insert(name.ino) {
+            found.push(name.ino);
+            if entered.insert(name.ino) && index.is_directory(name.ino) {
                 queue.push(name.ino);
             }
         }
     }
     found.sort_unstable();
-    let mut links: Vec<(u32, u32)> = Vec::new();
-    for (ino, _) in found {
-        match links.last_mut() {
-            Some(last) if last.0 == ino => last.1 += 1,
-            _ => links.push((ino, 1)),
-        }
-    }
-    links.shrink_to_fit();
-    Reachable { links }
+    let of_one = found.chunk_by(|a, b| a == b);
+    of_one.map(|names| index.summarize(names[0], names.len() as u32)).collect()
+}
+
+fn has_all_data(nodes: &[InodeRecord], latest: &InodeRecord) -> bool {
+    let good = |node: &&InodeRecord| node.good;
+    latest.dsize > 0 && nodes.iter().filter(good).all(|node| node.dsize <= latest.dsize && node.offset == 0)
 }

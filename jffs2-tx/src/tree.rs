@@ -1,6 +1,12 @@
 //! The file system as its users see it: look up, list, read, walk.
 
-use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use crate::codec::decode;
 use crate::error::ReadError;
@@ -115,7 +121,7 @@ impl<'a, F: Flash> Tree<'a, F> {
             device: None,
         };
         match kind {
-            FileKind::File => stat.size = extents(self.index.nodes(ino)).0,
+            FileKind::File => stat.size = self.index.inode(ino).size,
             FileKind::Directory => self.apply_dirent_time(latest, &mut stat),
             FileKind::Symlink => {
                 self.check_special(latest)?;
@@ -154,15 +160,12 @@ impl<'a, F: Flash> Tree<'a, F> {
         if kind != FileKind::Directory {
             return self.index.links(ino);
         }
-        let is_dir = |name: &&NameRecord| name.kind == FileKind::Directory.dirent_type();
-        2 + u32::from(ino == ROOT) + self.index.names(ino).filter(is_dir).count() as u32
+        2 + u32::from(ino == ROOT) + self.index.inode(ino).directories
     }
 
     /// Linux refuses a symlink or device whose data is not in exactly one node.
     fn check_special(&self, latest: &InodeRecord) -> Result<(), F> {
-        let nodes = self.index.nodes(latest.ino);
-        let covered = nodes.iter().filter(|node| node.good).all(|node| node.dsize <= latest.dsize && node.offset == 0);
-        if latest.dsize == 0 || !covered {
+        if !self.index.inode(latest.ino).one_node {
             return Err(ReadError::Damaged { ino: latest.ino, offset: latest.at, what: "data is not in one node" });
         }
         Ok(())
@@ -195,7 +198,7 @@ impl<'a, F: Flash> Tree<'a, F> {
         }
         let nodes = self.index.nodes(ino);
         let (size, extents) = extents(nodes);
-        Ok(File { tree: *self, nodes, size, extents, cached: None, cache: Vec::new() })
+        Ok(File { tree: *self, nodes, size, extents, decoded: VecDeque::new() })
     }
 
     /// All of a regular file, at most `limit` bytes.
@@ -253,15 +256,20 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
 }
 
-/// A regular file. Reading in ascending order decodes every node once.
+/// Decoded nodes that an open file keeps, each at most [`MAX_DECODED`](crate::codec::MAX_DECODED) bytes. A node that
+/// smaller, newer ones cut into pieces is needed again between them: with one place for it, a hostile file would have
+/// it decoded for every piece.
+const DECODED_NODES: usize = 4;
+
+/// A regular file. Reading in ascending order decodes every node about once.
 #[derive(Debug)]
 pub struct File<'a, F> {
     tree: Tree<'a, F>,
     nodes: &'a [InodeRecord],
     size: u32,
     extents: Vec<Extent>,
-    cached: Option<usize>,
-    cache: Vec<u8>,
+    /// Nodes decoded last, the newest last.
+    decoded: VecDeque<(usize, Vec<u8>)>,
 }
 
 impl<F: Flash> File<'_, F> {
@@ -307,17 +315,26 @@ impl<F: Flash> File<'_, F> {
         if node.compression == Compression::Zero.id() {
             return Ok(());
         }
-        if self.cached != Some(at) {
-            self.cached = None;
-            self.cache.clear();
-            let stored = self.tree.stored(&node)?;
-            decode(Compression::from_id(node.compression), &stored, node.dsize, &mut self.cache)
-                .map_err(|error| ReadError::Codec { ino: node.ino, offset: node.at, error })?;
-            self.cached = Some(at);
-        }
+        let known = self.decoded.iter().position(|(decoded, _)| *decoded == at);
+        let entry = match known.and_then(|known| self.decoded.remove(known)) {
+            Some(entry) => entry,
+            None => (at, self.decode(&node)?),
+        };
         let start = (from - node.offset) as usize;
-        into.copy_from_slice(&self.cache[start..start + into.len()]);
+        into.copy_from_slice(&entry.1[start..start + into.len()]);
+        self.decoded.push_back(entry);
         Ok(())
+    }
+
+    /// Decodes a node, in the place of the one that was not needed for longest.
+    fn decode(&mut self, node: &InodeRecord) -> Result<Vec<u8>, F> {
+        let full = self.decoded.len() >= DECODED_NODES;
+        let mut out = if full { self.decoded.pop_front().map(|(_, out)| out).unwrap_or_default() } else { Vec::new() };
+        out.clear();
+        let stored = self.tree.stored(node)?;
+        decode(Compression::from_id(node.compression), &stored, node.dsize, &mut out)
+            .map_err(|error| ReadError::Codec { ino: node.ino, offset: node.at, error })?;
+        Ok(out)
     }
 }
 
