@@ -23,6 +23,10 @@ pub const CLEANMARKER_SCAN_SIZE: usize = 32;
 /// Most places of damage that are listed for one eraseblock; the rest are counted.
 pub const MAX_DAMAGE: usize = 64;
 
+/// Most markers that are looked at in one eraseblock: no transaction leaves more than three there. What is done for
+/// each of them is bounded so.
+pub const MAX_MARKERS: usize = 4;
+
 /// Which reader's rules to see the flash by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
@@ -67,7 +71,7 @@ pub struct BlockScan {
     pub names: Vec<u8>,
     /// Visible nodes of extended attributes.
     pub xattrs: u32,
-    /// Markers of transactions, visible or not.
+    /// Markers of transactions, visible or not, the first [`MAX_MARKERS`].
     pub markers: Vec<MarkerRecord>,
     /// Visible nodes of unknown types.
     pub unknown: Vec<UnknownRecord>,
@@ -386,6 +390,9 @@ fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {
 }
 
 fn take_marker(start: u32, at: u32, marker: Marker, found: &mut BlockScan) {
+    if found.markers.len() == MAX_MARKERS {
+        return;
+    }
     let in_head = marker.kind == MarkerKind::Commit
         && marker.commit_point == Some(CommitPoint::Head)
         && at - start < HEAD_SIZE as u32;
