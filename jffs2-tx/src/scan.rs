@@ -13,8 +13,10 @@ use crate::wire::{
 };
 
 mod places;
+mod suspect;
 
 pub use places::{Place, Places};
+pub use suspect::{Held, Suspect};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
 pub const EMPTY_SCAN_SIZE: usize = 256;
@@ -79,6 +81,8 @@ pub struct BlockScan {
     pub damage: Vec<Damage>,
     /// All places of damage.
     pub damage_count: u32,
+    /// Those that still say what they were, and would be visible.
+    pub suspects: Vec<Suspect>,
     /// End of the last node, visible or not; the eraseblock's start if there is none.
     pub end: u32,
     /// End of the last byte that is not 0xFF.
@@ -179,6 +183,7 @@ impl BlockScan {
             unknown: Vec::new(),
             damage: Vec::new(),
             damage_count: 0,
+            suspects: Vec::new(),
             end: start,
             written_end: start,
             max_ino: 0,
@@ -218,6 +223,7 @@ impl BlockScan {
         self.dirents = Vec::new();
         self.names = Vec::new();
         self.unknown = Vec::new();
+        self.suspects = Vec::new();
         self.xattrs = 0;
     }
 }
@@ -349,6 +355,7 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
     };
     if let Err(reason) = outcome {
         found.note_damage(at, reason);
+        found.suspects.extend(Suspect::of(endian, at, header.nodetype, node, reason));
     }
 }
 
@@ -414,6 +421,7 @@ fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     found.inodes.retain(|node| is_listed(node.at));
     found.dirents.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
+    found.suspects.retain(|node| is_listed(node.at));
     found.unlisted = found.inodes.len() + found.dirents.len() < before;
 }
 
