@@ -224,7 +224,9 @@ fn hostile_trees_are_shown_as_far_as_linux_can() {
     // More names than one answer holds, among deleted ones.
     for ino in 1000..3000 {
         image.put(20, format!("name {ino}"), ino, Socket, 0o644, b"");
-        image.dirent(20, format!("name {ino} gone"), 0, Socket);
+        if ino % 7 == 0 {
+            image.dirent(20, format!("name {ino} gone"), 0, Socket);
+        }
     }
     let bench = Bench::new();
     let mounted = Mounted::new(&bench, &bench.file("image", &image.finish(6)));
