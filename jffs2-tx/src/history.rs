@@ -234,7 +234,9 @@ fn inodes(index: &Index, nodes: &[Node]) -> Vec<PastInode> {
     for nodes in nodes.chunk_by(of_one) {
         let (ino, life, count) = (nodes[0].record.ino, nodes[0].life, nodes.len() as u32);
         let alive = life == Life::Last && is_alive(index, ino);
-        let recovery = if alive {
+        // A transaction changes nothing of an old inode but what it says of itself.
+        let has_contents = alive || (life > Life::Last && is_alive(index, ino));
+        let recovery = if has_contents {
             Recovery::Whole
         } else if lives::is_mixed(nodes) {
             Recovery::Mixed

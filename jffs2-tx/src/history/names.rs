@@ -18,6 +18,8 @@ pub enum Fate {
     Replaced,
     /// The name stands, but nothing leads to its directory.
     WithDirectory,
+    /// No reader sees that there was such a name, and no transaction explains it.
+    Hidden,
     /// An uncommitted transaction would have made it lead here.
     WouldAppear,
     /// An uncommitted transaction would have deleted it.
@@ -233,6 +235,7 @@ fn lost_of_name(index: &Index, history: &History, first: usize, dirents: &[PastD
         }
         let next = committed.get(n + 1).map(|at| &dirents[*at]);
         let fate = match next {
+            None if dirents[committed[n]].seen == Seen::Hidden => Fate::Hidden,
             None if !is_alive(index, pino) => Fate::WithDirectory,
             _ if now != 0 => Fate::Replaced,
             _ => Fate::Deleted,

@@ -88,11 +88,7 @@ fn is_visible(index: &Index, commit: &MarkerRecord) -> bool {
 }
 
 /// A dirent commit: the marker is the last node before the one dirent that matters.
-fn has_dirent_behind<F: Flash>(
-    flash: &F,
-    index: &Index,
-    commit: &MarkerRecord,
-) -> Result<bool, ReadError<F::Error>> {
+fn has_dirent_behind<F: Flash>(flash: &F, index: &Index, commit: &MarkerRecord) -> Result<bool, ReadError<F::Error>> {
     let geometry = index.geometry();
     let mut bytes = vec![0; geometry.eraseblock() as usize];
     let found = scan_one(flash, index.rules(), geometry.block_of(commit.at), &mut bytes)?;

@@ -79,10 +79,12 @@ struct Payload {
 
 impl Payload {
     fn of(index: &Index, evidence: &Evidence, blocks: &Blocks, transactions: &[TxRecord]) -> Self {
-        let mut inodes: Vec<(u32, u32)> = evidence
-            .nodes
-            .iter()
-            .filter_map(|node| Some((node.record.ino, blocks.payload_of(index, node.record.at)?)))
+        let nodes = evidence.nodes.iter().map(|node| (node.record.ino, node.record.at));
+        // A directory's names come before its own node.
+        let directories = evidence.dirents.iter().map(|dirent| (dirent.pino, dirent.at));
+        let mut inodes: Vec<(u32, u32)> = nodes
+            .chain(directories)
+            .filter_map(|(ino, at)| Some((ino, blocks.payload_of(index, at)?)))
             .filter(|(ino, _)| !is_alive(index, *ino))
             .collect();
         inodes.sort_unstable();

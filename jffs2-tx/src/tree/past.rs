@@ -1,6 +1,6 @@
 //! Inodes as some of their nodes leave them: what [`History`](crate::history::History) picks from the past.
 
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use super::{File, Result, Stat, Tree, changed};
 use crate::error::ReadError;
@@ -14,7 +14,7 @@ impl<'a, F: Flash> Tree<'a, F> {
     #[must_use]
     pub fn open_nodes(&self, nodes: &'a [InodeRecord]) -> File<'a, F> {
         let (size, extents) = extents(nodes);
-        File { tree: *self, nodes, size, extents, cached: None, cache: Vec::new() }
+        File { tree: *self, nodes, size, extents, decoded: VecDeque::new() }
     }
 
     /// What the newest good one of `nodes` says. Links are 1: names are not looked at. The size is the one it says.
