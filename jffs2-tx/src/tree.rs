@@ -17,6 +17,9 @@ use crate::scan::InodeRecord;
 use crate::wire::{Compression, INODE_SIZE, Inode, MAX_NAME};
 
 mod past;
+mod xattrs;
+
+pub use xattrs::{Attribute, LostAttribute};
 
 /// A file system on a flash, as of one index.
 #[derive(Debug)]
