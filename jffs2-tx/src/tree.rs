@@ -16,6 +16,10 @@ use crate::inode_kind::{Device, FileKind, Meta};
 use crate::scan::InodeRecord;
 use crate::wire::{Compression, INODE_SIZE, Inode, MAX_NAME};
 
+mod xattrs;
+
+pub use xattrs::{Attribute, LostAttribute};
+
 /// A file system on a flash, as of one index.
 #[derive(Debug)]
 pub struct Tree<'a, F> {

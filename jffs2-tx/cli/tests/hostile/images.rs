@@ -1,7 +1,7 @@
 //! The hostile images, each with one idea.
 
 use jffs2_tx::inode_kind::FileKind::{Directory, File, Symlink};
-use jffs2_tx::wire::{Cleanmarker, Compression, Dirent, Endian, Inode};
+use jffs2_tx::wire::{Cleanmarker, CommitPoint, Compression, Dirent, Endian, Inode, Marker, MarkerKind};
 
 use crate::common::{Builder, Layout};
 
@@ -12,7 +12,7 @@ pub(crate) type Hostile = (&'static str, fn() -> Vec<u8>);
 const LAYOUT: Layout = Layout { endian: Endian::Little, eraseblock: 65536, cleanmarkers: true, summaries: false };
 
 /// Smaller ones first.
-pub(crate) const ALL: [Hostile; 13] = [
+pub(crate) const ALL: [Hostile; 14] = [
     ("directories in circles", circles),
     ("a file of 4 GiB in two nodes", huge_hole),
     ("lengths of 0xffffffff", longest_nodes),
@@ -20,6 +20,7 @@ pub(crate) const ALL: [Hostile; 13] = [
     ("names that lead elsewhere", names),
     ("symlinks as directories", symlinks),
     ("random bytes behind good headers", garbage),
+    ("a marker of another transaction every 100 bytes", markers),
     ("64 MiB in 64 small nodes", real_bomb),
     ("50,000 names of one directory of 50,000 names", names_of_one_directory),
     ("a large node under thousands of small ones", sieve),
@@ -27,6 +28,36 @@ pub(crate) const ALL: [Hostile; 13] = [
     ("a chain of 100,000 directories", chain),
     ("1,000,000 dirents of one name", versions_of_one_name),
 ];
+
+/// Each claims to be the commit of a transaction whose payload is everything.
+fn markers() -> Vec<u8> {
+    let mut image = Bulk::new();
+    image.inode(2, 0o100_644, b"here", |_| {});
+    image.dirent(1, b"file", 2, 8);
+    for n in 0..200_000_u32 {
+        let mut node = Vec::new();
+        let mut txid = [0; 16];
+        txid[..4].copy_from_slice(&(n / 2).to_le_bytes());
+        let block = (image.done.len() / LAYOUT.eraseblock) as u32;
+        let kind = if n % 2 == 0 { MarkerKind::Begin } else { MarkerKind::Commit };
+        let commit = kind == MarkerKind::Commit;
+        let marker = Marker {
+            kind,
+            commit_point: commit.then_some(CommitPoint::Summary),
+            sequence: u64::from(n / 2),
+            txid,
+            commit_block: if commit { block } else { u32::MAX },
+            nodes: 0,
+            bytes: if commit { 1 << 20 } else { 0 },
+            time: 1,
+            digest: [0; 32],
+            label: String::new(),
+        };
+        marker.emit(LAYOUT.endian, &mut node);
+        image.node(&node);
+    }
+    image.finish()
+}
 
 /// Many nodes, quickly: no summary, no bookkeeping.
 struct Bulk {

@@ -17,7 +17,7 @@ use common::Bench;
 use nix::sys::resource::{UsageWho, getrusage};
 
 /// Seconds of processor time after which a command counts as hanging.
-const ENDLESS: u32 = 60;
+const ENDLESS: u32 = 30;
 /// What a command may take beside the image's multiple: its code, its threads' stacks, its buffers.
 const FIXED: u64 = 64 << 20;
 /// The index, and what it is sorted in, for an image of nothing but the shortest nodes.
