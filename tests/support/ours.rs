@@ -42,7 +42,8 @@ pub fn list<F: Flash>(flash: &F, rules: Rules) -> Result<Vec<Entry>, ReadError<F
     tree.walk(ROOT).map(|step| entry(&tree, &step)).collect()
 }
 
-fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
+/// What a step of a walk leads to.
+pub(crate) fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
     let stat = tree.stat(step.ino)?;
     let mut entry = Entry {
         path: if step.path.is_empty() { b".".to_vec() } else { [b"./", &step.path[..]].concat() },

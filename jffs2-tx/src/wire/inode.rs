@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Endian, WireError, emit_header, emit_pad4, nodetype, parse_as};
+use super::{Endian, WireError, emit_header, emit_pad4, fields_crc, nodetype, parse_as};
 use crate::crc::crc32;
 
 /// Size of an inode node without its data, bytes.
@@ -103,14 +103,14 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// Reads a node and checks its node CRC and that its lengths agree; [`Inode::data_is_good`] checks the data.
+    /// Reads a node, marked obsolete or not, and checks its node CRC and that its lengths agree; [`Inode::data_is_good`] checks the data.
     ///
     /// # Errors
     /// [`WireError`]. As Linux does, a node whose offset lies past its isize, or whose csize does not fit its total
     /// length, is no node ([`WireError::Length`]).
     pub fn parse(endian: Endian, bytes: &[u8]) -> Result<Self, WireError> {
         let bytes = parse_as(endian, bytes, nodetype::INODE, INODE_SIZE)?;
-        if crc32(&bytes[..60]) != endian.u32(bytes, 64) {
+        if fields_crc::<60>(endian, bytes) != endian.u32(bytes, 64) {
             return Err(WireError::NodeCrc);
         }
         let u32_at = |at| endian.u32(bytes, at);
