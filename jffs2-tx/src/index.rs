@@ -7,12 +7,16 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
 use crate::inode_kind::FileKind;
-use crate::scan::{BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, UnknownRecord, incompatible, scan};
+use crate::scan::{
+    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, XattrRecord, incompatible, scan,
+};
 use crate::wire::Compat;
 
 mod extents;
 mod liveness;
+mod xattrs;
 
+pub(crate) use extents::cover;
 pub use extents::{Extent, extents};
 
 /// The root directory's inode number.
@@ -68,8 +72,10 @@ pub struct Index {
     markers: Vec<MarkerRecord>,
     max_ino: u32,
     damage: u32,
+    suspects: Vec<Suspect>,
     read_only: Option<UnknownRecord>,
     reachable: Vec<InodeSummary>,
+    xattrs: xattrs::Xattrs,
 }
 
 /// What all nodes and names of an inode together say. Taken once for each inode that the root leads to: an inode may
@@ -244,6 +250,12 @@ impl Index {
         self.max_ino
     }
 
+    /// Nodes of the extended attributes that are tied to an inode, damaged ones too. Of two with the same name the
+    /// first that is good counts.
+    pub fn xattrs(&self, ino: u32) -> impl Iterator<Item = &XattrRecord> {
+        self.xattrs.of(ino)
+    }
+
     /// Markers of transactions, ascending by flash offset.
     #[must_use]
     pub fn markers(&self) -> &[MarkerRecord] {
@@ -254,6 +266,14 @@ impl Index {
     #[must_use]
     pub fn damage(&self) -> u32 {
         self.damage
+    }
+
+    /// Damaged nodes that say that they are of the inode, or dirents in it, ascending by version.
+    #[must_use]
+    pub fn suspects(&self, ino: u32) -> &[Suspect] {
+        let start = self.suspects.partition_point(|node| node.ino < ino);
+        let len = self.suspects[start..].partition_point(|node| node.ino == ino);
+        &self.suspects[start..start + len]
     }
 
     /// A node that allows reading only, if there is one.
@@ -287,6 +307,8 @@ impl Index {
             + self.arena.capacity()
             + self.blocks.capacity() * size_of::<BlockInfo>()
             + self.reachable.capacity() * size_of::<InodeSummary>()
+            + self.xattrs.memory()
+            + self.suspects.capacity() * size_of::<Suspect>()
     }
 }
 
@@ -311,8 +333,10 @@ impl IndexBuilder {
             markers: Vec::new(),
             max_ino: ROOT,
             damage: 0,
+            suspects: Vec::new(),
             read_only: None,
             reachable: Vec::new(),
+            xattrs: xattrs::Xattrs::default(),
         };
         Self { index, dirents: Vec::new() }
     }
@@ -322,7 +346,7 @@ impl IndexBuilder {
         let index = &mut self.index;
         index.blocks.push(BlockInfo {
             state: found.state,
-            live: found.xattrs
+            live: found.xattr_nodes() as u32
                 + found.unknown.iter().filter(|node| Compat::of(node.nodetype) == Compat::Copy).count() as u32,
             visible: found.visible_nodes() as u32,
             written_end: found.written_end,
@@ -331,8 +355,10 @@ impl IndexBuilder {
         });
         index.inodes.extend_from_slice(&found.inodes);
         index.markers.extend_from_slice(&found.markers);
+        index.xattrs.add(found);
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
+        index.suspects.extend_from_slice(&found.suspects);
         let forbids = |node: &&UnknownRecord| Compat::of(node.nodetype) == Compat::ReadOnly;
         index.read_only = index.read_only.or(found.unknown.iter().find(forbids).copied());
         let base = index.arena.len() as u32;
@@ -357,7 +383,9 @@ impl IndexBuilder {
         // Stable: where versions are equal the later scanned stays last, and wins.
         index.inodes.sort_by_key(|node| (node.ino, node.version));
         index.inodes.shrink_to_fit();
+        index.suspects.sort_by_key(|node| (node.ino, node.version));
         index.names = newest_names(&index, dirents);
+        index.xattrs.finish();
         index.reachable = reach(&index);
         liveness::count(&mut index);
         index

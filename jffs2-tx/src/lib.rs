@@ -34,6 +34,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod acl;
 pub mod check;
 pub mod codec;
 pub mod crc;
@@ -41,6 +42,7 @@ pub mod crc;
 pub mod detect;
 pub mod error;
 pub mod flash;
+pub mod history;
 pub mod index;
 pub mod inode_kind;
 #[cfg(feature = "write")]

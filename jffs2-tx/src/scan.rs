@@ -13,8 +13,12 @@ use crate::wire::{
 };
 
 mod places;
+mod suspect;
+mod xattrs;
 
 pub use places::{Place, Places};
+pub use suspect::{Held, Suspect};
+pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
 pub const EMPTY_SCAN_SIZE: usize = 256;
@@ -69,8 +73,10 @@ pub struct BlockScan {
     pub dirents: Vec<DirentRecord>,
     /// The dirents' names, one after the other.
     pub names: Vec<u8>,
-    /// Visible nodes of extended attributes.
-    pub xattrs: u32,
+    /// Visible extended attributes, ascending by offset.
+    pub xattrs: Vec<XattrRecord>,
+    /// Visible ties of extended attributes to inodes, ascending by offset.
+    pub xrefs: Vec<XrefRecord>,
     /// Markers of transactions, visible or not, the first [`MAX_MARKERS`].
     pub markers: Vec<MarkerRecord>,
     /// Visible nodes of unknown types.
@@ -79,6 +85,8 @@ pub struct BlockScan {
     pub damage: Vec<Damage>,
     /// All places of damage.
     pub damage_count: u32,
+    /// Those that still say what they were, and would be visible.
+    pub suspects: Vec<Suspect>,
     /// End of the last node, visible or not; the eraseblock's start if there is none.
     pub end: u32,
     /// End of the last byte that is not 0xFF.
@@ -112,6 +120,26 @@ pub struct InodeRecord {
     pub compression: u8,
     /// The stored data agrees with its CRC. If not, the node counts for nothing but that the inode exists.
     pub good: bool,
+}
+
+impl InodeRecord {
+    /// The record of the node at `at`, whose bytes are `node`.
+    pub(crate) fn of(at: u32, inode: &Inode, node: &[u8]) -> Self {
+        // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
+        let swapped = inode.compression.id() == 1 && inode.dsize == 0;
+        Self {
+            ino: inode.ino,
+            version: inode.version,
+            at,
+            offset: inode.offset,
+            dsize: if swapped { inode.csize } else { inode.dsize },
+            csize: inode.csize,
+            isize: inode.isize,
+            mode: inode.mode as u16,
+            compression: inode.compression.id(),
+            good: inode.data_is_good(node),
+        }
+    }
 }
 
 /// A dirent.
@@ -174,11 +202,13 @@ impl BlockScan {
             inodes: Vec::new(),
             dirents: Vec::new(),
             names: Vec::new(),
-            xattrs: 0,
+            xattrs: Vec::new(),
+            xrefs: Vec::new(),
             markers: Vec::new(),
             unknown: Vec::new(),
             damage: Vec::new(),
             damage_count: 0,
+            suspects: Vec::new(),
             end: start,
             written_end: start,
             max_ino: 0,
@@ -196,7 +226,13 @@ impl BlockScan {
     /// Visible nodes that say something about the tree.
     #[must_use]
     pub fn visible_nodes(&self) -> usize {
-        self.inodes.len() + self.dirents.len() + self.xattrs as usize
+        self.inodes.len() + self.dirents.len() + self.xattr_nodes()
+    }
+
+    /// Visible nodes of extended attributes: the attributes, and their ties to inodes.
+    #[must_use]
+    pub fn xattr_nodes(&self) -> usize {
+        self.xattrs.len() + self.xrefs.len()
     }
 
     /// A reader without summaries sees nothing here, a reader with them sees nodes.
@@ -218,7 +254,9 @@ impl BlockScan {
         self.dirents = Vec::new();
         self.names = Vec::new();
         self.unknown = Vec::new();
-        self.xattrs = 0;
+        self.xattrs = Vec::new();
+        self.xrefs = Vec::new();
+        self.suspects = Vec::new();
     }
 }
 
@@ -337,10 +375,8 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
         nodetype::INODE => Inode::parse(endian, node).map(|inode| take_inode(at, &inode, node, found)),
         nodetype::DIRENT => Dirent::parse(endian, node).map(|dirent| take_dirent(at, &dirent, found)),
         nodetype::TX_MARKER => Marker::parse(endian, node).map(|marker| take_marker(start, at, marker, found)),
-        nodetype::XATTR | nodetype::XREF => {
-            found.xattrs += 1;
-            Ok(())
-        }
+        nodetype::XATTR => xattrs::take_xattr(endian, at, node, found),
+        nodetype::XREF => xattrs::take_xref(endian, at, node, found),
         nodetype::CLEANMARKER | nodetype::PADDING | nodetype::SUMMARY => Ok(()),
         nodetype => {
             found.unknown.push(UnknownRecord { at, nodetype });
@@ -349,29 +385,17 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
     };
     if let Err(reason) = outcome {
         found.note_damage(at, reason);
+        found.suspects.extend(Suspect::of(endian, at, header.nodetype, node, reason));
     }
 }
 
 fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
-    let good = inode.data_is_good(node);
-    if !good {
+    let record = InodeRecord::of(at, inode, node);
+    if !record.good {
         found.note_damage(at, WireError::NodeCrc);
     }
     found.max_ino = found.max_ino.max(inode.ino);
-    // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
-    let swapped = inode.compression.id() == 1 && inode.dsize == 0;
-    found.inodes.push(InodeRecord {
-        ino: inode.ino,
-        version: inode.version,
-        at,
-        offset: inode.offset,
-        dsize: if swapped { inode.csize } else { inode.dsize },
-        csize: inode.csize,
-        isize: inode.isize,
-        mode: inode.mode as u16,
-        compression: inode.compression.id(),
-        good,
-    });
+    found.inodes.push(record);
 }
 
 fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {
@@ -410,11 +434,14 @@ fn listed(endian: Endian, start: u32, bytes: &[u8]) -> Option<Vec<u32>> {
 
 fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     let is_listed = |at: u32| listed.binary_search(&at).is_ok();
-    let before = found.inodes.len() + found.dirents.len();
+    let before = found.visible_nodes();
     found.inodes.retain(|node| is_listed(node.at));
     found.dirents.retain(|node| is_listed(node.at));
+    found.xattrs.retain(|node| is_listed(node.at));
+    found.xrefs.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
-    found.unlisted = found.inodes.len() + found.dirents.len() < before;
+    found.suspects.retain(|node| is_listed(node.at));
+    found.unlisted = found.visible_nodes() < before;
 }
 
 /// The first node that forbids this reader to go on, if there is one.
