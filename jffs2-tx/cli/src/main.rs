@@ -31,6 +31,7 @@ mod image;
 mod info;
 mod log;
 mod ls;
+mod past;
 mod show;
 mod update;
 

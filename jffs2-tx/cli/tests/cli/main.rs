@@ -4,5 +4,6 @@ mod bad_input;
 mod check_log;
 mod common;
 mod extract;
+mod history;
 mod read;
 mod update;
