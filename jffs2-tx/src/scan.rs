@@ -13,9 +13,11 @@ use crate::wire::{
 };
 
 mod places;
+mod suspect;
 mod xattrs;
 
 pub use places::{Place, Places};
+pub use suspect::{Held, Suspect};
 pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
@@ -83,6 +85,8 @@ pub struct BlockScan {
     pub damage: Vec<Damage>,
     /// All places of damage.
     pub damage_count: u32,
+    /// Those that still say what they were, and would be visible.
+    pub suspects: Vec<Suspect>,
     /// End of the last node, visible or not; the eraseblock's start if there is none.
     pub end: u32,
     /// End of the last byte that is not 0xFF.
@@ -204,6 +208,7 @@ impl BlockScan {
             unknown: Vec::new(),
             damage: Vec::new(),
             damage_count: 0,
+            suspects: Vec::new(),
             end: start,
             written_end: start,
             max_ino: 0,
@@ -251,6 +256,7 @@ impl BlockScan {
         self.unknown = Vec::new();
         self.xattrs = Vec::new();
         self.xrefs = Vec::new();
+        self.suspects = Vec::new();
     }
 }
 
@@ -379,6 +385,7 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
     };
     if let Err(reason) = outcome {
         found.note_damage(at, reason);
+        found.suspects.extend(Suspect::of(endian, at, header.nodetype, node, reason));
     }
 }
 
@@ -433,6 +440,7 @@ fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     found.xattrs.retain(|node| is_listed(node.at));
     found.xrefs.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
+    found.suspects.retain(|node| is_listed(node.at));
     found.unlisted = found.visible_nodes() < before;
 }
 

@@ -5,5 +5,7 @@ mod check_log;
 mod common;
 mod extract;
 mod history;
+#[cfg(feature = "mount")]
+mod mount;
 mod read;
 mod update;
