@@ -204,7 +204,7 @@ fn what_was_not_committed_is_shown_apart() {
             let headline = format!("uncommitted: 1 {} ", log["txid"].as_str().unwrap());
             assert!(run("ls", &image, &[&"--deleted"]).text().starts_with(&headline));
             let versions = rows(&image, &["first_version", "standing"], &["--all-versions", "etc/kept"]);
-            assert_eq!(versions, [json!([6, "current"])]);
+            assert_eq!(versions, [json!([4, "current"])]);
         }
     }
 }
