@@ -47,7 +47,7 @@ fn was_reused(index: &Index, inode: &[Node]) -> bool {
     let alive = is_alive(index, newest.record.ino);
     let kind = |node: &Node| node.record.mode & 0o170_000;
     let unlike = |node: &&Node| kind(node) != kind(newest) || (alive && node.record.version > newest.record.version);
-    good.iter().filter(|node| !is_seen(node)).any(|node| unlike(node))
+    good.iter().filter(|node| !is_seen(node)).any(unlike)
         || clashes(&good).any(|same| same.iter().any(is_seen) && !same.iter().all(is_seen))
 }
 
