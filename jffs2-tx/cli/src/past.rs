@@ -4,6 +4,7 @@ use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::history::{Fate, History, Life, LostName, PastInode, PastPath, Recovery, Standing, TxRecord};
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::scan::InodeRecord;
+use jffs2_tx::tree::Loss;
 
 use crate::failure::Failure;
 use crate::image::Image;
@@ -85,4 +86,10 @@ pub(crate) fn inode(history: &History, ino: u32, former: bool) -> Option<&PastIn
     }
     let other = || history.inodes().iter().rev().find(|inode| inode.ino == ino);
     history.inode(ino, Life::Last).or_else(other)
+}
+
+/// A range that is lost: `bytes 0-4096, node at 0x2000: why`.
+pub(crate) fn loss(loss: &Loss) -> String {
+    let at = loss.at.map(|at| format!(", node at {at:#x}")).unwrap_or_default();
+    format!("bytes {}-{}{at}: {}", loss.start, loss.end, loss.reason)
 }
