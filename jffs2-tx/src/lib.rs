@@ -42,6 +42,7 @@ pub mod crc;
 pub mod detect;
 pub mod error;
 pub mod flash;
+pub mod history;
 pub mod index;
 pub mod inode_kind;
 #[cfg(feature = "write")]
