@@ -111,11 +111,11 @@ impl Work {
     /// On a full flash an act may be done in part, and even to remove a file can fail until something is cleaned.
     fn unless_full(&mut self, outcome: io::Result<()>) -> io::Result<()> {
         match outcome {
-            Err(error) if error.raw_os_error() == Some(Errno::ENOSPC as i32) => {
+            Err(error) if is_full(&error) => {
                 self.full += 1;
                 self.names.look()?;
                 match self.make_room() {
-                    Err(error) if error.raw_os_error() == Some(Errno::ENOSPC as i32) => self.sync(),
+                    Err(error) if is_full(&error) => self.sync(),
                     other => other,
                 }
             }
@@ -377,4 +377,9 @@ impl Work {
         nix::unistd::sync();
         Ok(())
     }
+}
+
+/// With the flash nearly full the kernel has been seen to say ENOMEM, too, with plenty of memory left.
+fn is_full(error: &io::Error) -> bool {
+    [Errno::ENOSPC, Errno::ENOMEM].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
