@@ -5,13 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use crate::common::{Bench, Builder, Layout, NOR, Run, TIME, big, layouts, run, sample};
+use crate::common::{Bench, Builder, Layout, NOR, Run, TIME, big, is_root, layouts, run, sample};
 use jffs2_tx::inode_kind::FileKind::{Directory, File, Symlink};
 use jffs2_tx::wire::Compression;
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
 
 #[test]
 fn recreates_the_tree() {

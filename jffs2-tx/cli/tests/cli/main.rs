@@ -5,6 +5,7 @@ mod check_log;
 mod common;
 mod extract;
 mod history;
+mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
