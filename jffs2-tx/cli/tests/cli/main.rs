@@ -9,4 +9,6 @@ mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod tar;
 mod update;
+mod xattrs;
