@@ -33,6 +33,7 @@ mod log;
 mod ls;
 #[cfg(feature = "mount")]
 mod mount;
+mod past;
 mod show;
 mod update;
 

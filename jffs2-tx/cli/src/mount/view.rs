@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, Request,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::index::{Index, NameRecord};
 use jffs2_tx::inode_kind::{Device, FileKind};
-use jffs2_tx::tree::{self, Stat, Tree};
+use jffs2_tx::tree::{self, Attribute, Stat, Tree};
 use jffs2_tx::wire::MAX_NAME;
 
 use crate::image::Image;
@@ -54,6 +54,10 @@ impl View {
 
     fn attr(&self, ino: u32) -> Result<FileAttr, Errno> {
         self.tree().stat(ino).map(|stat| attr(&stat)).map_err(errno)
+    }
+
+    fn xattrs(&self, ino: INodeNo) -> Result<Vec<Attribute>, Errno> {
+        self.tree().xattrs(number(ino)?).map_err(errno)
     }
 
     fn open_file(&self, ino: INodeNo) -> Result<FileHandle, Errno> {
@@ -160,11 +164,34 @@ impl Filesystem for View {
         reply.ok();
     }
 
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let found = self.xattrs(ino).and_then(|all| {
+            let found = all.into_iter().find(|attribute| attribute.name == name.as_bytes());
+            found.map(|attribute| attribute.value).ok_or(Errno::NO_XATTR)
+        });
+        give(found, size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.xattrs(ino).map(|all| all.into_iter().flat_map(|a| [a.name, vec![0]].concat()).collect());
+        give(names, size, reply);
+    }
+
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let index = &self.image.index;
         let blocks = index.geometry().size() / PAGE;
         let files = index.reachable().count() as u64;
         reply.statfs(blocks.into(), 0, 0, files, 0, PAGE, MAX_NAME as u32, PAGE);
+    }
+}
+
+/// Answers with `bytes`; with their number if there is no room for any.
+fn give(bytes: Result<Vec<u8>, Errno>, room: u32, reply: ReplyXattr) {
+    match bytes {
+        Ok(bytes) if room == 0 => reply.size(bytes.len() as u32),
+        Ok(bytes) if bytes.len() > room as usize => reply.error(Errno::ERANGE),
+        Ok(bytes) => reply.data(&bytes),
+        Err(errno) => reply.error(errno),
     }
 }
 

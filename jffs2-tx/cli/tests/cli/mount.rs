@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::common::{Bench, Builder, Layout, NOR, big, run, sample};
 use jffs2_tx::inode_kind::FileKind::{Directory, File, Socket};
-use jffs2_tx::wire::{Compression, Endian};
+use jffs2_tx::wire::{Compression, Endian, Xattr, Xref, xprefix};
 
 /// EIO
 const IO_ERROR: i32 = 5;
@@ -149,6 +149,43 @@ fn shows_what_ls_and_cat_show() {
         drop(file);
         assert_eq!(mounted.unmount(), Some(0));
     }
+}
+
+#[test]
+fn shows_extended_attributes() {
+    let attributes: [(u8, &[u8], &str, &[u8]); 4] = [
+        (xprefix::USER, b"kind", "user.kind", b"text"),
+        (xprefix::USER, b"empty", "user.empty", b""),
+        (xprefix::SECURITY, b"selinux", "security.selinux", b"system_u:object_r:bin_t\0"),
+        (xprefix::USER, b"long", "user.long", &[7; 3000]),
+    ];
+    // rw-r--r--: version 1 and tags with permissions on flash, version 2 and numbers of nobody to be shown.
+    let acl = (xprefix::ACL_ACCESS, &b""[..], "", &b"\x01\0\0\0\x01\0\x06\0\x04\0\x04\0\x20\0\x04\0"[..]);
+    let shown = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x04\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+    let mut image = Builder::new(NOR);
+    image.put(1, "file", 10, File, 0o644, b"");
+    image.put(1, "plain", 11, File, 0o644, b"");
+    for (xid, (prefix, name, _, value)) in (1..).zip(attributes.into_iter().chain([acl])) {
+        let mut node = Vec::new();
+        Xattr { xid, version: 1, prefix, name, value }.emit(NOR.endian, &mut node);
+        image.raw(&node);
+        node.clear();
+        Xref { ino: 10, xid, seqno: 2 }.emit(NOR.endian, &mut node);
+        image.raw(&node);
+    }
+    let bench = Bench::new();
+    let mounted = Mounted::new(&bench, &bench.file("image", &image.finish(6)));
+    let file = mounted.path(b"file");
+    let mut names: Vec<_> = xattr::list(&file).unwrap().collect();
+    names.sort();
+    assert_eq!(names, ["security.selinux", "system.posix_acl_access", "user.empty", "user.kind", "user.long"]);
+    for (_, _, name, value) in attributes {
+        assert_eq!(xattr::get(&file, name).unwrap().as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(xattr::get(&file, "system.posix_acl_access").unwrap().as_deref(), Some(&shown[..]));
+    assert_eq!(xattr::get(&file, "user.none").unwrap(), None);
+    assert_eq!(xattr::list(mounted.path(b"plain")).unwrap().count(), 0);
+    assert_eq!(mounted.unmount(), Some(0));
 }
 
 #[test]
