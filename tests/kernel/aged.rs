@@ -22,6 +22,7 @@ use anyhow::{Context, Result, ensure};
 use jffs2_tx::Endian;
 use jffs2_tx_tests::aged::{Aged, NAND512, NAND2048, NOR64, NOR128};
 use jffs2_tx_tests::kernel::{Age, Case, Compressor, Device, Job, Kernel, Outcome, Report, State};
+use nix::sys::resource::{UsageWho, getrusage};
 
 /// Copies taken of each file system on the way.
 const CUTS: u32 = 2;
@@ -55,7 +56,9 @@ fn what_the_kernel_ages_and_lists_we_show() -> Result<()> {
     let report = Kernel::debian(None)?.run_all(&jobs)?;
     ensure!(report.log.is_empty(), "the kernel complains about itself: {:#?}", report.log);
     let aged = listed(&jobs, &report)?;
+    let spent = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     println!("{} file systems, {} states, {:.0} s", aged.len() / (1 + CUTS as usize), aged.len(), report.seconds);
+    println!("children: {} s of processor", (spent.user_time() + spent.system_time()).tv_sec());
     evidence::check(&aged, &report.console)?;
     if let Some(dir) = std::env::var_os("JFFS2_TX_KEEP_AGED") {
         aged.iter().filter(|flash| flash.name.contains("small")).try_for_each(|flash| flash.keep(Path::new(&dir)))?;
