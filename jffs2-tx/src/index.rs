@@ -8,12 +8,13 @@ use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
 use crate::inode_kind::FileKind;
 use crate::scan::{
-    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, incompatible, scan,
+    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, XattrRecord, incompatible, scan,
 };
 use crate::wire::Compat;
 
 mod extents;
 mod liveness;
+mod xattrs;
 
 pub(crate) use extents::cover;
 pub use extents::{Extent, extents};
@@ -74,6 +75,7 @@ pub struct Index {
     suspects: Vec<Suspect>,
     read_only: Option<UnknownRecord>,
     reachable: Vec<InodeSummary>,
+    xattrs: xattrs::Xattrs,
 }
 
 /// What all nodes and names of an inode together say. Taken once for each inode that the root leads to: an inode may
@@ -248,6 +250,12 @@ impl Index {
         self.max_ino
     }
 
+    /// Nodes of the extended attributes that are tied to an inode, damaged ones too. Of two with the same name the
+    /// first that is good counts.
+    pub fn xattrs(&self, ino: u32) -> impl Iterator<Item = &XattrRecord> {
+        self.xattrs.of(ino)
+    }
+
     /// Markers of transactions, ascending by flash offset.
     #[must_use]
     pub fn markers(&self) -> &[MarkerRecord] {
@@ -300,6 +308,7 @@ impl Index {
             + self.blocks.capacity() * size_of::<BlockInfo>()
             + self.reachable.capacity() * size_of::<InodeSummary>()
             + self.suspects.capacity() * size_of::<Suspect>()
+            + self.xattrs.memory()
     }
 }
 
@@ -327,6 +336,7 @@ impl IndexBuilder {
             suspects: Vec::new(),
             read_only: None,
             reachable: Vec::new(),
+            xattrs: xattrs::Xattrs::default(),
         };
         Self { index, dirents: Vec::new() }
     }
@@ -336,7 +346,7 @@ impl IndexBuilder {
         let index = &mut self.index;
         index.blocks.push(BlockInfo {
             state: found.state,
-            live: found.xattrs
+            live: found.xattr_nodes() as u32
                 + found.unknown.iter().filter(|node| Compat::of(node.nodetype) == Compat::Copy).count() as u32,
             visible: found.visible_nodes() as u32,
             written_end: found.written_end,
@@ -345,6 +355,7 @@ impl IndexBuilder {
         });
         index.inodes.extend_from_slice(&found.inodes);
         index.markers.extend_from_slice(&found.markers);
+        index.xattrs.add(found);
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
         index.suspects.extend_from_slice(&found.suspects);
@@ -374,6 +385,7 @@ impl IndexBuilder {
         index.inodes.shrink_to_fit();
         index.suspects.sort_by_key(|node| (node.ino, node.version));
         index.names = newest_names(&index, dirents);
+        index.xattrs.finish();
         index.reachable = reach(&index);
         liveness::count(&mut index);
         index

@@ -34,6 +34,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod acl;
 pub mod check;
 pub mod codec;
 pub mod crc;

@@ -14,9 +14,11 @@ use crate::wire::{
 
 mod places;
 mod suspect;
+mod xattrs;
 
 pub use places::{Place, Places};
 pub use suspect::{Held, Suspect};
+pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
 pub const EMPTY_SCAN_SIZE: usize = 256;
@@ -71,8 +73,10 @@ pub struct BlockScan {
     pub dirents: Vec<DirentRecord>,
     /// The dirents' names, one after the other.
     pub names: Vec<u8>,
-    /// Visible nodes of extended attributes.
-    pub xattrs: u32,
+    /// Visible extended attributes, ascending by offset.
+    pub xattrs: Vec<XattrRecord>,
+    /// Visible ties of extended attributes to inodes, ascending by offset.
+    pub xrefs: Vec<XrefRecord>,
     /// Markers of transactions, visible or not, the first [`MAX_MARKERS`].
     pub markers: Vec<MarkerRecord>,
     /// Visible nodes of unknown types.
@@ -178,7 +182,8 @@ impl BlockScan {
             inodes: Vec::new(),
             dirents: Vec::new(),
             names: Vec::new(),
-            xattrs: 0,
+            xattrs: Vec::new(),
+            xrefs: Vec::new(),
             markers: Vec::new(),
             unknown: Vec::new(),
             damage: Vec::new(),
@@ -201,7 +206,13 @@ impl BlockScan {
     /// Visible nodes that say something about the tree.
     #[must_use]
     pub fn visible_nodes(&self) -> usize {
-        self.inodes.len() + self.dirents.len() + self.xattrs as usize
+        self.inodes.len() + self.dirents.len() + self.xattr_nodes()
+    }
+
+    /// Visible nodes of extended attributes: the attributes, and their ties to inodes.
+    #[must_use]
+    pub fn xattr_nodes(&self) -> usize {
+        self.xattrs.len() + self.xrefs.len()
     }
 
     /// A reader without summaries sees nothing here, a reader with them sees nodes.
@@ -224,7 +235,8 @@ impl BlockScan {
         self.names = Vec::new();
         self.unknown = Vec::new();
         self.suspects = Vec::new();
-        self.xattrs = 0;
+        self.xattrs = Vec::new();
+        self.xrefs = Vec::new();
     }
 }
 
@@ -343,10 +355,8 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
         nodetype::INODE => Inode::parse(endian, node).map(|inode| take_inode(at, &inode, node, found)),
         nodetype::DIRENT => Dirent::parse(endian, node).map(|dirent| take_dirent(at, &dirent, found)),
         nodetype::TX_MARKER => Marker::parse(endian, node).map(|marker| take_marker(start, at, marker, found)),
-        nodetype::XATTR | nodetype::XREF => {
-            found.xattrs += 1;
-            Ok(())
-        }
+        nodetype::XATTR => xattrs::take_xattr(endian, at, node, found),
+        nodetype::XREF => xattrs::take_xref(endian, at, node, found),
         nodetype::CLEANMARKER | nodetype::PADDING | nodetype::SUMMARY => Ok(()),
         nodetype => {
             found.unknown.push(UnknownRecord { at, nodetype });
@@ -417,12 +427,14 @@ fn listed(endian: Endian, start: u32, bytes: &[u8]) -> Option<Vec<u32>> {
 
 fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     let is_listed = |at: u32| listed.binary_search(&at).is_ok();
-    let before = found.inodes.len() + found.dirents.len();
+    let before = found.visible_nodes();
     found.inodes.retain(|node| is_listed(node.at));
     found.dirents.retain(|node| is_listed(node.at));
+    found.xattrs.retain(|node| is_listed(node.at));
+    found.xrefs.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
     found.suspects.retain(|node| is_listed(node.at));
-    found.unlisted = found.inodes.len() + found.dirents.len() < before;
+    found.unlisted = found.visible_nodes() < before;
 }
 
 /// The first node that forbids this reader to go on, if there is one.

@@ -17,6 +17,10 @@ pub use file::File;
 pub use loss::{Loss, LossReason};
 pub use walk::{Walk, WalkEntry};
 
+mod xattrs;
+
+pub use xattrs::{Attribute, LostAttribute};
+
 /// A file system on a flash, as of one index.
 #[derive(Debug)]
 pub struct Tree<'a, F> {

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         damaged: false,
     };
     job.run()?;
-    let count = |_, found: BlockScan| job.left_out.xattrs += found.xattrs;
+    let count = |_, found: BlockScan| job.left_out.xattrs += found.xattr_nodes() as u32;
     scan(&image.flash, image.index.rules(), count)?;
     if let Some(text) = job.left_out.text() {
         note(&format!("left out: {text}"));

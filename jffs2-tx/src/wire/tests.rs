@@ -128,3 +128,48 @@ fn marker_round_trip_and_head() {
         }
     }
 }
+
+#[test]
+fn xattr_names() {
+    for (full, number, rest) in [
+        (&b"user.mime"[..], xprefix::USER, &b"mime"[..]),
+        (b"security.capability", xprefix::SECURITY, b"capability"),
+        (b"trusted.a.b", xprefix::TRUSTED, b"a.b"),
+        (b"system.posix_acl_access", xprefix::ACL_ACCESS, b""),
+        (b"system.posix_acl_default", xprefix::ACL_DEFAULT, b""),
+    ] {
+        assert_eq!(split_xattr_name(full), Some((number, rest)));
+        assert_eq!(join_xattr_name(number, rest).as_deref(), Some(full));
+    }
+    let long = [b"user.".as_slice(), &[b'x'; 256]].concat();
+    for none in [&b"user."[..], b"user", b"system.nfs4_acl", b"system.posix_acl_accessx", b"user.a\0b", b"", &long] {
+        assert_eq!(split_xattr_name(none), None, "{none:?}");
+    }
+    assert!(split_xattr_name(&long[..260]).is_some());
+}
+
+#[test]
+fn xattr_lengths_must_agree() {
+    for e in [Endian::Little, Endian::Big] {
+        let mut out = Vec::new();
+        Xattr { xid: 5, version: 1, prefix: 1, name: b"a", value: b"1234" }.emit(e, &mut out);
+        let data = out.split_off(HEADER_SIZE);
+        for (totlen, right) in [(40, true), (38, false), (44, false)] {
+            let mut node = Vec::new();
+            emit_header(e, &mut node, nodetype::XATTR, totlen);
+            node.extend_from_slice(&data);
+            node.resize(48, 0xff);
+            assert_eq!(Xattr::parse(e, &node).is_ok(), right, "{totlen}");
+            assert_eq!(Xattr::identity(e, &node).is_ok(), right, "{totlen}");
+        }
+        let mut xref = Vec::new();
+        emit_header(e, &mut xref, nodetype::XREF, 32);
+        let mut right = Vec::new();
+        Xref { ino: 9, xid: 5, seqno: 4 }.emit(e, &mut right);
+        xref.extend_from_slice(&right[HEADER_SIZE..24]);
+        let crc = crc32(&xref);
+        e.put_u32(&mut xref, crc);
+        xref.extend_from_slice(&[0xff; 4]);
+        assert_eq!(Xref::parse(e, &xref), Err(WireError::Length));
+    }
+}
