@@ -7,9 +7,10 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use crate::error::ReadError;
 use crate::flash::Flash;
+use crate::history::{TxState, transactions};
 use crate::index::Index;
 use crate::scan::{BlockScan, BlockState, scan_one};
-use crate::wire::{CommitPoint, Endian, MarkerKind};
+use crate::wire::Endian;
 
 mod items;
 mod node;
@@ -47,9 +48,11 @@ pub struct BlockDump<'a> {
 
 impl<'a, F: Flash> Dump<'a, F> {
     /// `flash` must hold what it held when `index` was made of it.
-    #[must_use]
-    pub fn new(flash: &'a F, index: &'a Index) -> Self {
-        Self { flash, index, live: index.live_nodes(), in_effect: in_effect(index) }
+    ///
+    /// # Errors
+    /// [`ReadError::Device`].
+    pub fn new(flash: &'a F, index: &'a Index) -> Result<Self, ReadError<F::Error>> {
+        Ok(Self { flash, index, live: index.live_nodes(), in_effect: in_effect(flash, index)? })
     }
 
     /// Reads an eraseblock. The bytes of one that is marked bad are not looked at.
@@ -89,17 +92,11 @@ impl BlockDump<'_> {
     }
 }
 
-/// A transaction is in effect if readers see its commit block, or if the tree needs a node of its payload.
-fn in_effect(index: &Index) -> BTreeSet<[u8; 16]> {
-    let of_block = |at| index.blocks().get(index.geometry().block_of(at) as usize);
-    let seen = index.markers().iter().filter(|record| {
-        of_block(record.at).is_some_and(|info| match (record.marker.kind, record.marker.commit_point) {
-            (MarkerKind::Commit, Some(point)) if point != CommitPoint::Dirent => {
-                info.state == BlockState::Used
-            }
-            _ => info.live > 0,
-        })
-    });
-    seen.map(|record| record.marker.txid).collect()
+/// A transaction is in effect if readers see its commit, or if the tree needs a node of its payload: the kernel drops
+/// commit markers when it cleans.
+fn in_effect<F: Flash>(flash: &F, index: &Index) -> Result<BTreeSet<[u8; 16]>, ReadError<F::Error>> {
+    let needed = |block: &u32| index.blocks().get(*block as usize).is_some_and(|info| info.live > 0);
+    let all = transactions(flash, index)?;
+    let seen = all.iter().filter(|tx| tx.state != TxState::Leftover || tx.payload_blocks.iter().any(needed));
+    Ok(seen.map(|tx| tx.fields().txid).collect())
 }
-

@@ -307,8 +307,8 @@ impl Index {
             + self.arena.capacity()
             + self.blocks.capacity() * size_of::<BlockInfo>()
             + self.reachable.capacity() * size_of::<InodeSummary>()
-            + self.suspects.capacity() * size_of::<Suspect>()
             + self.xattrs.memory()
+            + self.suspects.capacity() * size_of::<Suspect>()
     }
 }
 

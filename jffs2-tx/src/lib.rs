@@ -40,8 +40,10 @@ pub mod codec;
 pub mod crc;
 #[cfg(feature = "std")]
 pub mod detect;
+pub mod dump;
 pub mod error;
 pub mod flash;
+pub mod history;
 pub mod index;
 pub mod inode_kind;
 #[cfg(feature = "write")]

@@ -122,6 +122,26 @@ pub struct InodeRecord {
     pub good: bool,
 }
 
+impl InodeRecord {
+    /// The record of the node at `at`, whose bytes are `node`.
+    pub(crate) fn of(at: u32, inode: &Inode, node: &[u8]) -> Self {
+        // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
+        let swapped = inode.compression.id() == 1 && inode.dsize == 0;
+        Self {
+            ino: inode.ino,
+            version: inode.version,
+            at,
+            offset: inode.offset,
+            dsize: if swapped { inode.csize } else { inode.dsize },
+            csize: inode.csize,
+            isize: inode.isize,
+            mode: inode.mode as u16,
+            compression: inode.compression.id(),
+            good: inode.data_is_good(node),
+        }
+    }
+}
+
 /// A dirent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirentRecord {
@@ -234,9 +254,9 @@ impl BlockScan {
         self.dirents = Vec::new();
         self.names = Vec::new();
         self.unknown = Vec::new();
-        self.suspects = Vec::new();
         self.xattrs = Vec::new();
         self.xrefs = Vec::new();
+        self.suspects = Vec::new();
     }
 }
 
@@ -375,25 +395,12 @@ fn note_damage(endian: Endian, at: u32, bytes: &[u8], reason: WireError, found: 
 }
 
 fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
-    let good = inode.data_is_good(node);
-    if !good {
+    let record = InodeRecord::of(at, inode, node);
+    if !record.good {
         found.note_damage(at, WireError::NodeCrc);
     }
     found.max_ino = found.max_ino.max(inode.ino);
-    // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
-    let swapped = inode.compression.id() == 1 && inode.dsize == 0;
-    found.inodes.push(InodeRecord {
-        ino: inode.ino,
-        version: inode.version,
-        at,
-        offset: inode.offset,
-        dsize: if swapped { inode.csize } else { inode.dsize },
-        csize: inode.csize,
-        isize: inode.isize,
-        mode: inode.mode as u16,
-        compression: inode.compression.id(),
-        good,
-    });
+    found.inodes.push(record);
 }
 
 fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {

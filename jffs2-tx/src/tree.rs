@@ -17,6 +17,7 @@ pub use file::File;
 pub use loss::{Loss, LossReason};
 pub use walk::{Walk, WalkEntry};
 
+mod past;
 mod xattrs;
 
 pub use xattrs::{Attribute, LostAttribute};

@@ -219,6 +219,15 @@ fn header_crc(endian: Endian, nodetype: u16, totlen: u32) -> u32 {
     crc32(&head)
 }
 
+/// CRC of a node's first `N` bytes as they were before the node was marked obsolete.
+fn fields_crc<const N: usize>(endian: Endian, bytes: &[u8]) -> u32 {
+    let mut fields = [0; N];
+    fields.copy_from_slice(&bytes[..N]);
+    let high_byte = if endian == Endian::Big { 2 } else { 3 };
+    fields[high_byte] |= ACCURATE.to_be_bytes()[0];
+    crc32(&fields)
+}
+
 /// Appends a header and returns where the node starts in `out`.
 fn emit_header(endian: Endian, out: &mut Vec<u8>, nodetype: u16, totlen: u32) -> usize {
     let start = out.len();

@@ -41,7 +41,8 @@ fn list<F: Flash>(flash: &F) -> Result<Vec<Entry>, ReadError<F::Error>> {
     tree.walk(ROOT).map(|step| entry(&tree, &step)).collect()
 }
 
-fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
+/// What a step of a walk leads to.
+pub(crate) fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
     let stat = tree.stat(step.ino)?;
     let mut entry = Entry {
         path: if step.path.is_empty() { b".".to_vec() } else { [b"./", &step.path[..]].concat() },

@@ -25,12 +25,16 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod cat;
 mod check;
+mod diff;
+mod dump;
 mod extract;
 mod failure;
 mod image;
 mod info;
 mod log;
 mod ls;
+#[cfg(feature = "mount")]
+mod mount;
 mod show;
 mod update;
 
@@ -55,10 +59,22 @@ enum Command {
     Cat(cat::Args),
     /// Recreate the tree of an image in a directory.
     Extract(extract::Args),
+    /// Mount an image, read-only, through FUSE.
+    ///
+    /// Stays in the foreground until the file system is unmounted: by fusermount3 -u, umount, Ctrl-C or SIGTERM.
+    /// What cannot be read is an I/O error where it is read. Names that Linux shows in no file system are left out:
+    /// empty, `.` and `..`, with a slash or NUL. Devices, set-uid and set-gid bits are shown, but have no effect.
+    /// Meanwhile the image cannot be updated.
+    #[cfg(feature = "mount")]
+    Mount(mount::Args),
     /// Show byte order, geometry, contents and space of an image.
     Info(info::Args),
     /// Check an image: exit code 1 if anything is wrong.
     Check(check::Args),
+    /// List every node of an image, whoever sees it.
+    Dump(dump::Args),
+    /// List what differs between an image and another one, or a directory: exit code 1 if anything does.
+    Diff(diff::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
     /// Make an image's tree equal to a directory, in one transaction.
@@ -80,8 +96,12 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Ls(args) => ls::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Extract(args) => extract::run(&args),
+        #[cfg(feature = "mount")]
+        Command::Mount(args) => mount::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),

@@ -118,16 +118,17 @@ fn parse<'a>(endian: Endian, header: &Header, node: &'a [u8]) -> (Fields<'a>, Ve
     match header.nodetype {
         nodetype::INODE if node.len() >= INODE_SIZE => {
             let inode = Inode::fields(endian, node);
-            let verdicts = (Some(sums(endian, header, node, 60, 64)), Some(inode.data_is_good(node)));
-            let problem = Inode::check(endian, node).err();
-            (Fields::Inode(inode), verdicts, problem)
+            let problem = Inode::parse(endian, node).err();
+            let node_crc = problem != Some(WireError::NodeCrc);
+            let data_crc = inode.data_is_good(node);
+            (Fields::Inode(inode), (Some(node_crc), Some(data_crc)), problem)
         }
         nodetype::DIRENT if node.len() >= DIRENT_SIZE => {
             let dirent = Dirent::fields(endian, node);
-            let name_crc = crc32(dirent.name) == endian.u32(node, 36);
-            let verdicts = (Some(sums(endian, header, node, 32, 32)), Some(name_crc));
             let problem = Dirent::parse(endian, node).err();
-            (Fields::Dirent(dirent), verdicts, problem)
+            let node_crc = problem != Some(WireError::NodeCrc);
+            let name_crc = crc32(dirent.name) == endian.u32(node, 36);
+            (Fields::Dirent(dirent), (Some(node_crc), Some(name_crc)), problem)
         }
         nodetype::XATTR => match Xattr::parse(endian, node) {
             Ok(xattr) => (Fields::Xattr(xattr), good, None),

@@ -67,12 +67,12 @@ fn data_and_special_inodes() {
         found(|image| {
             image.inode(2, 0o100_644, &[1; 50], |node| (node.compression, node.dsize) = (Compression::Zlib, 100));
             image.dirent(1, "a", 2, File);
-            image.inode(3, 0o100_644, &[1; 52], |node| node.compression = Compression::Other(5));
+            image.inode(3, 0o100_644, &[1; 52], |node| node.compression = Compression::Other(9));
             image.dirent(1, "b", 3, File);
         }),
         [
             "error: /a: at 0xc: inode 2, node at 0xc: compressed data is damaged",
-            "warning: /b: at 0xb0: not checked: compressor 5 is not supported here",
+            "warning: /b: at 0xb0: not checked: compressor 9 is not supported here",
         ]
     );
     assert_eq!(

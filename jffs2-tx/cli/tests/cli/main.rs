@@ -4,5 +4,7 @@ mod bad_input;
 mod check_log;
 mod common;
 mod extract;
+#[cfg(feature = "mount")]
+mod mount;
 mod read;
 mod update;

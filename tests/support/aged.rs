@@ -1,0 +1,201 @@
+//! What the kernel listed of an aged flash against what our reader shows of its image: the library, `ls` and `extract`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use jffs2_tx::flash::MemFlash;
+use jffs2_tx::index::ROOT;
+use jffs2_tx::{Endian, Index, Rules, Tree};
+use serde_json::Value;
+
+use crate::kernel::Device;
+use crate::listing::{self, DIRECTORY, Entry, REGULAR, SYMLINK, TYPE_MASK, escape};
+use crate::manifest::{self, UNREADABLE};
+use crate::ours;
+use crate::tools::binary;
+
+const CHAR_DEVICE: u32 = 0o020_000;
+const BLOCK_DEVICE: u32 = 0o060_000;
+const FIFO: u32 = 0o010_000;
+const SOCKET: u32 = 0o140_000;
+
+/// A flash that the kernel has listed.
+#[derive(Debug)]
+pub struct Aged {
+    /// What to call it.
+    pub name: String,
+    /// What flash it is.
+    pub device: Device,
+    /// Byte order of the image.
+    pub endian: Endian,
+    /// What it holds.
+    pub image: Vec<u8>,
+    /// The kernel's [`manifest`].
+    pub manifest: Vec<String>,
+}
+
+/// What one way to read an image shows, and what it cannot.
+struct Shown {
+    way: &'static str,
+    lines: Vec<String>,
+    /// Whether it shows a line of the kernel's at all.
+    shows: fn(&str) -> bool,
+    /// The fields of a line that it does not show.
+    blind: &'static [usize],
+}
+
+/// Fields of a [`manifest`]'s line.
+const DIGEST: usize = 2;
+const XATTRS: usize = 4;
+
+impl Aged {
+    /// Every difference between what the kernel lists and what the three ways to read it show; a few words for each.
+    pub fn differences(&self) -> Result<Vec<String>> {
+        let dir = tempfile::tempdir()?;
+        let image = dir.path().join("flash.img");
+        fs::write(&image, &self.image)?;
+        let shown = [
+            self.by_library().context("library")?,
+            self.by_ls(&image).context("ls")?,
+            self.by_extract(&image, &dir.path().join("tree")).context("extract")?,
+        ];
+        Ok(shown.iter().flat_map(|shown| self.compare(shown)).collect())
+    }
+
+    fn compare(&self, shown: &Shown) -> Vec<String> {
+        let seen = |line: &String| shown.seen(line);
+        let kernel: Vec<String> = self.manifest.iter().filter(|line| (shown.shows)(line)).map(seen).collect();
+        let ours: Vec<String> = shown.lines.iter().map(seen).collect();
+        let say = |who: &str, line: &String| format!("{} {}: only {who}: {line}", self.name, shown.way);
+        let missing = kernel.iter().filter(|line| !ours.contains(line)).map(|line| say("the kernel", line));
+        let extra = ours.iter().filter(|line| !kernel.contains(line)).map(|line| say("we", line));
+        missing.chain(extra).collect()
+    }
+
+    fn by_library(&self) -> Result<Shown> {
+        let flash = MemFlash::with_data(self.device.geometry()?, self.image.clone());
+        let index = Index::open(&flash, Rules { endian: self.endian, summaries: true })?;
+        let tree = Tree::new(&flash, &index);
+        let line = |step| match ours::entry(&tree, &step) {
+            Ok(entry) => manifest::line(&entry, &[]),
+            Err(_) => unreadable(&step.path),
+        };
+        let lines = tree.walk(ROOT).map(line).collect();
+        Ok(Shown { way: "library", lines, shows: |_| true, blind: &[XATTRS] })
+    }
+
+    fn by_ls(&self, image: &Path) -> Result<Shown> {
+        let output = self.run(binary("jffs2-tx").args(["ls", "-R", "--json"]).arg(image))?;
+        let rows = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+        let lines = rows.map(|row| row_line(&row?)).collect::<Result<_>>()?;
+        // It lists what is in directories, so not the root.
+        Ok(Shown { way: "ls", lines, shows: |line| !line.starts_with(".|"), blind: &[DIGEST, XATTRS] })
+    }
+
+    fn by_extract(&self, image: &Path, to: &Path) -> Result<Shown> {
+        self.run(binary("jffs2-tx").arg("extract").arg(image).arg(to))?;
+        let mut entries = listing::walk(to)?;
+        listing::count_links_as_jffs2(&mut entries);
+        let line = |entry: &Entry| manifest::line(entry, &[]);
+        let shows = |line: &str| !is_unreadable(line) && !is_socket(line);
+        Ok(Shown { way: "extract", lines: entries.iter().map(line).collect(), shows, blind: &[XATTRS] })
+    }
+
+    /// Runs a command that must say by its exit code whether it could read all.
+    fn run(&self, command: &mut Command) -> Result<Output> {
+        let output = command.output()?;
+        let wanted = i32::from(self.manifest.iter().any(|line| is_unreadable(line)));
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(wanted), "{command:?}: {}, not {wanted}: {said}", output.status);
+        Ok(output)
+    }
+}
+
+impl Shown {
+    /// A line without what cannot be seen this way.
+    fn seen(&self, line: &String) -> String {
+        let hide = |(at, field)| if self.blind.contains(&at) { "-" } else { field };
+        line.split('|').enumerate().map(hide).collect::<Vec<_>>().join("|")
+    }
+}
+
+fn unreadable(path: &[u8]) -> String {
+    format!("{}|{UNREADABLE}", escape(&below_dot(path)))
+}
+
+fn is_unreadable(line: &str) -> bool {
+    line.ends_with(&format!("|{UNREADABLE}"))
+}
+
+fn is_socket(line: &str) -> bool {
+    let mode = line.split('|').nth(1).and_then(|meta| meta.split(' ').next());
+    mode.and_then(|mode| u32::from_str_radix(mode, 16).ok()).is_some_and(|mode| mode & TYPE_MASK == SOCKET)
+}
+
+/// A path from the root as listings have it.
+fn below_dot(path: &[u8]) -> Vec<u8> {
+    if path.is_empty() { b".".to_vec() } else { [b"./", path].concat() }
+}
+
+/// A row of `ls --json` as a line.
+fn row_line(row: &Value) -> Result<String> {
+    let number = |field: &str| row[field].as_u64().with_context(|| format!("{field} of {row}"));
+    let path = unescape(row["path"].as_str().context("path")?)?;
+    let path = path.strip_prefix(b"/").context("no slash")?;
+    if !row["error"].is_null() {
+        return Ok(unreadable(path));
+    }
+    let permissions = u32::from_str_radix(row["mode"].as_str().context("mode")?, 8)?;
+    let device = |field: &str| row[field].as_u64().unwrap_or(0) as u32;
+    let entry = Entry {
+        path: below_dot(path),
+        mode: type_bits(row["type"].as_str().unwrap_or_default()).with_context(|| format!("type of {row}"))?
+            | permissions,
+        uid: number("uid")? as u32,
+        gid: number("gid")? as u32,
+        size: number("size")?,
+        mtime: number("mtime")? as i64,
+        nlink: number("links")?,
+        rdev: (device("major"), device("minor")),
+        sha256: None,
+        target: row["target"].as_str().map_or(Ok(Vec::new()), unescape)?,
+    };
+    Ok(manifest::line(&entry, &[]))
+}
+
+fn type_bits(name: &str) -> Option<u32> {
+    Some(match name {
+        "file" => REGULAR,
+        "directory" => DIRECTORY,
+        "symlink" => SYMLINK,
+        "char" => CHAR_DEVICE,
+        "block" => BLOCK_DEVICE,
+        "fifo" => FIFO,
+        "socket" => SOCKET,
+        _ => return None,
+    })
+}
+
+/// The bytes that the command line shows as this text.
+fn unescape(text: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let hex = escaped.strip_prefix('x').and_then(|escaped| escaped.split_at_checked(2));
+        rest = match hex {
+            Some((digits, behind)) => {
+                bytes.push(u8::from_str_radix(digits, 16)?);
+                behind
+            }
+            None => {
+                bytes.push(b'\\');
+                escaped.strip_prefix('\\').with_context(|| format!("{text:?} has a lone backslash"))?
+            }
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
