@@ -63,7 +63,7 @@ enum Command {
     /// Mount an image, read-only, through FUSE.
     ///
     /// Stays in the foreground until the file system is unmounted: by fusermount3 -u, umount, Ctrl-C or SIGTERM.
-    /// What cannot be read is an I/O error where it is read. Names that Linux shows in no file system are left out:
+    /// What is damaged is an I/O error where it is read, even if Linux would give older bytes or zeros. Names that Linux shows in no file system are left out:
     /// empty, `.` and `..`, with a slash or NUL. Devices, set-uid and set-gid bits are shown, but have no effect.
     /// Meanwhile the image cannot be updated.
     #[cfg(feature = "mount")]
