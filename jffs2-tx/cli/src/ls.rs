@@ -269,7 +269,7 @@ fn type_name(kind: FileKind) -> &'static str {
 }
 
 /// A path without the slashes and dots that mean nothing.
-fn trimmed(path: &[u8]) -> Vec<u8> {
+pub(crate) fn trimmed(path: &[u8]) -> Vec<u8> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.collect::<Vec<_>>().join(&b'/')
 }
