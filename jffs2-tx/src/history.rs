@@ -24,6 +24,7 @@ mod uncommitted;
 
 use collect::{Evidence, Node};
 pub use lives::Recovery;
+use names::Parent;
 pub use names::{Fate, LostName, PastPath};
 pub use transactions::{TxRecord, TxState, transactions};
 use uncommitted::is_alive;
@@ -127,8 +128,8 @@ pub struct History {
     dirents: Vec<PastDirent>,
     arena: Vec<u8>,
     inodes: Vec<PastInode>,
-    /// Inode number, and the dirent that names it best.
-    parents: Vec<(u32, u32)>,
+    /// Ascending by inode number.
+    parents: Vec<Parent>,
     lost: Vec<LostName>,
     transactions: Vec<TxRecord>,
 }
