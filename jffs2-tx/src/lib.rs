@@ -40,6 +40,7 @@ pub mod codec;
 pub mod crc;
 #[cfg(feature = "std")]
 pub mod detect;
+pub mod dump;
 pub mod error;
 pub mod flash;
 pub mod history;
