@@ -182,6 +182,14 @@ impl History {
         found.ok().map(|at| &self.inodes[at])
     }
 
+    /// An inode number in each of its lives.
+    #[must_use]
+    pub fn lives(&self, ino: u32) -> &[PastInode] {
+        let start = self.inodes.partition_point(|inode| inode.ino < ino);
+        let len = self.inodes[start..].partition_point(|inode| inode.ino == ino);
+        &self.inodes[start..start + len]
+    }
+
     /// Its nodes, ascending by version: the state at a version is made of those up to it.
     #[must_use]
     pub fn nodes(&self, inode: &PastInode) -> &[InodeRecord] {

@@ -144,7 +144,7 @@ impl Endian {
     }
 
     /// Overwrites the `u32` at `at`.
-    fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
+    pub(crate) fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
         out[at..at + 4].copy_from_slice(&match self {
             Self::Little => value.to_le_bytes(),
             Self::Big => value.to_be_bytes(),

@@ -25,6 +25,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod cat;
 mod check;
+mod diff;
+mod dump;
 mod extract;
 mod failure;
 mod image;
@@ -33,6 +35,7 @@ mod log;
 mod ls;
 #[cfg(feature = "mount")]
 mod mount;
+mod past;
 mod show;
 mod update;
 
@@ -69,6 +72,10 @@ enum Command {
     Info(info::Args),
     /// Check an image: exit code 1 if anything is wrong.
     Check(check::Args),
+    /// List every node of an image, whoever sees it.
+    Dump(dump::Args),
+    /// List what differs between an image and another one, or a directory: exit code 1 if anything does.
+    Diff(diff::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
     /// Make an image's tree equal to a directory, in one transaction.
@@ -94,6 +101,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Mount(args) => mount::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),

@@ -20,7 +20,7 @@ pub enum Fate {
     WithDirectory,
     /// No reader sees that there was such a name, and no transaction explains it.
     Hidden,
-    /// An uncommitted transaction would have made it lead here.
+    /// An uncommitted transaction would have made it lead here, or has made the inode without a name yet.
     WouldAppear,
     /// An uncommitted transaction would have deleted it.
     WouldVanish,
@@ -215,7 +215,7 @@ pub(super) fn lost(index: &Index, history: &History) -> Vec<LostName> {
         lost_of_name(index, history, first, dirents, &mut lost);
         first += dirents.len();
     }
-    nameless(history, &mut lost);
+    nameless(index, history, &mut lost);
     lost
 }
 
@@ -277,13 +277,14 @@ fn uncommitted_life(history: &History, ino: u32, tx: Option<u32>) -> Life {
 }
 
 /// Inodes that nothing in `lost` is about and that are not alive.
-fn nameless(history: &History, lost: &mut Vec<LostName>) {
+fn nameless(index: &Index, history: &History, lost: &mut Vec<LostName>) {
     let mut told: Vec<(u32, Life)> = lost.iter().map(|name| (name.ino, name.life)).collect();
     told.sort_unstable();
-    for inode in history.inodes.iter().filter(|inode| !inode.alive && inode.ino != ROOT) {
+    for inode in history.inodes.iter().filter(|inode| !inode.alive) {
         if told.binary_search(&(inode.ino, inode.life)).is_err() {
             let (fate, tx) = match inode.life {
-                Life::Uncommitted { tx } => (Fate::WouldChange, tx),
+                Life::Uncommitted { tx } if is_alive(index, inode.ino) => (Fate::WouldChange, tx),
+                Life::Uncommitted { tx } => (Fate::WouldAppear, tx),
                 Life::Former | Life::Last => (Fate::Orphan, None),
             };
             lost.push(LostName { ino: inode.ino, life: inode.life, fate, when: None, tx, dirent: None });

@@ -148,7 +148,11 @@ fn extracts_what_is_left_of_a_damaged_file() {
         image.dirent(1, "nothing", 12, File);
     });
     assert_eq!(done.code, 1);
-    assert!(done.err.contains("/half: inode 10, node at ") && done.err.contains("/nul: "), "{}", done.err);
+    assert!(
+        done.err.contains("/half: bytes 4096 to 8192 lost: inode 10, node at ") && done.err.contains("/nul: "),
+        "{}",
+        done.err
+    );
     let half = fs::read(bench.path("root/half")).unwrap();
     assert_eq!((half.len(), &half[..4096], &half[4096..]), (8192, &[7; 4096][..], &[0; 4096][..]));
 }

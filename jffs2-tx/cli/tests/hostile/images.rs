@@ -1,7 +1,7 @@
 //! The hostile images, each with one idea.
 
 use jffs2_tx::inode_kind::FileKind::{Directory, File, Symlink};
-use jffs2_tx::wire::{Cleanmarker, CommitPoint, Compression, Dirent, Endian, Inode, Marker, MarkerKind};
+use jffs2_tx::wire::{Cleanmarker, CommitPoint, Compression, Dirent, Endian, Inode, Marker, MarkerKind, Xattr, Xref};
 
 use crate::common::{Builder, Layout};
 
@@ -12,7 +12,7 @@ pub(crate) type Hostile = (&'static str, fn() -> Vec<u8>);
 const LAYOUT: Layout = Layout { endian: Endian::Little, eraseblock: 65536, cleanmarkers: true, summaries: false };
 
 /// Smaller ones first.
-pub(crate) const ALL: [Hostile; 14] = [
+pub(crate) const ALL: [Hostile; 15] = [
     ("directories in circles", circles),
     ("a file of 4 GiB in two nodes", huge_hole),
     ("lengths of 0xffffffff", longest_nodes),
@@ -21,6 +21,7 @@ pub(crate) const ALL: [Hostile; 14] = [
     ("symlinks as directories", symlinks),
     ("random bytes behind good headers", garbage),
     ("a marker of another transaction every 100 bytes", markers),
+    ("one large attribute of 3,000 files, and 10,000 of one", attributes),
     ("64 MiB in 64 small nodes", real_bomb),
     ("50,000 names of one directory of 50,000 names", names_of_one_directory),
     ("a large node under thousands of small ones", sieve),
@@ -55,6 +56,31 @@ fn markers() -> Vec<u8> {
         };
         marker.emit(LAYOUT.endian, &mut node);
         image.node(&node);
+    }
+    image.finish()
+}
+
+fn attributes() -> Vec<u8> {
+    let mut image = Bulk::new();
+    let add = |image: &mut Bulk, xid: u32, name: &[u8], value: &[u8]| {
+        let mut node = Vec::new();
+        Xattr { xid, version: 1, prefix: 1, name, value }.emit(LAYOUT.endian, &mut node);
+        image.node(&node);
+    };
+    let tie = |image: &mut Bulk, ino: u32, xid: u32| {
+        let mut node = Vec::new();
+        Xref { ino, xid, seqno: 2 * xid }.emit(LAYOUT.endian, &mut node);
+        image.node(&node);
+    };
+    add(&mut image, 1, b"large", &[b'v'; 60_000]);
+    for ino in 2..3002 {
+        image.inode(ino, 0o100_644, b"here", |_| {});
+        image.dirent(1, format!("file{ino}").as_bytes(), ino, 8);
+        tie(&mut image, ino, 1);
+    }
+    for xid in 2..10_002 {
+        add(&mut image, xid, format!("name{}", xid / 2).as_bytes(), &xid.to_le_bytes());
+        tie(&mut image, 2, xid);
     }
     image.finish()
 }

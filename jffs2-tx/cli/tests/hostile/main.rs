@@ -33,6 +33,8 @@ const COMMANDS: &[&[&str]] = &[
     &["check", "--json"],
     &["log"],
     &["extract", "OUT"],
+    &["extract", "--tar", "/dev/null"],
+    &["extract", "OUT", "--manifest", "/dev/null"],
 ];
 
 #[test]
