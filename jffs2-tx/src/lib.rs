@@ -41,6 +41,8 @@ pub mod crc;
 #[cfg(feature = "std")]
 pub mod detect;
 pub mod error;
+#[cfg(feature = "std")]
+pub mod find;
 pub mod flash;
 pub mod index;
 pub mod inode_kind;

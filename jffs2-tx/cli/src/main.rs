@@ -27,6 +27,7 @@ mod cat;
 mod check;
 mod extract;
 mod failure;
+mod find;
 mod image;
 mod info;
 mod log;
@@ -59,6 +60,8 @@ enum Command {
     Info(info::Args),
     /// Check an image: exit code 1 if anything is wrong.
     Check(check::Args),
+    /// List where JFFS2 file systems stand in a file of anything: exit code 1 if there is none.
+    Find(find::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
     /// Make an image's tree equal to a directory, in one transaction.
@@ -82,6 +85,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Extract(args) => extract::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Find(args) => find::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),
