@@ -74,7 +74,7 @@ impl History {
     pub fn path_of(&self, ino: u32) -> PastPath<'_> {
         let mut names = Vec::new();
         let (mut from, mut len) = (ino, 0);
-        let mut parent = self.parent(ino);
+        let mut parent = self.up(ino);
         while let Some(up) = parent.filter(|_| from != ROOT) {
             let dirent = &self.dirents[up.dirent as usize];
             let name = self.name(dirent);
@@ -90,7 +90,13 @@ impl History {
         PastPath { from: (from != ROOT).then_some(from), names }
     }
 
-    fn parent(&self, ino: u32) -> Option<&Parent> {
+    /// The dirent to make an inode's path of: of the live tree, or else the likeliest of those that led to it.
+    #[must_use]
+    pub fn parent(&self, ino: u32) -> Option<&PastDirent> {
+        self.up(ino).and_then(|up| self.dirents.get(up.dirent as usize))
+    }
+
+    fn up(&self, ino: u32) -> Option<&Parent> {
         self.parents.get(find_parent(&self.parents, ino)?)
     }
 
@@ -108,7 +114,7 @@ impl History {
             if above == 0 {
                 return found.pino == ROOT;
             }
-            dirent = self.parent(found.pino).map(|up| &self.dirents[up.dirent as usize]);
+            dirent = self.parent(found.pino);
         }
         false
     }
