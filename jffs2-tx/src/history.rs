@@ -24,6 +24,7 @@ mod uncommitted;
 
 use collect::{Evidence, Node};
 pub use lives::Recovery;
+use names::Parent;
 pub use names::{Fate, LostName, PastPath};
 pub use transactions::{TxRecord, TxState, transactions};
 use uncommitted::is_alive;
@@ -127,8 +128,8 @@ pub struct History {
     dirents: Vec<PastDirent>,
     arena: Vec<u8>,
     inodes: Vec<PastInode>,
-    /// Inode number, and the dirent that names it best.
-    parents: Vec<(u32, u32)>,
+    /// Ascending by inode number.
+    parents: Vec<Parent>,
     lost: Vec<LostName>,
     transactions: Vec<TxRecord>,
 }
@@ -180,6 +181,14 @@ impl History {
     pub fn inode(&self, ino: u32, life: Life) -> Option<&PastInode> {
         let found = self.inodes.binary_search_by_key(&(ino, life), |inode| (inode.ino, inode.life));
         found.ok().map(|at| &self.inodes[at])
+    }
+
+    /// An inode number in each of its lives.
+    #[must_use]
+    pub fn lives(&self, ino: u32) -> &[PastInode] {
+        let start = self.inodes.partition_point(|inode| inode.ino < ino);
+        let len = self.inodes[start..].partition_point(|inode| inode.ino == ino);
+        &self.inodes[start..start + len]
     }
 
     /// Its nodes, ascending by version: the state at a version is made of those up to it.

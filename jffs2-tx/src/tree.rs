@@ -195,7 +195,8 @@ impl<'a, F: Flash> Tree<'a, F> {
         }
         let nodes = self.index.nodes(ino);
         let (size, extents) = extents(nodes);
-        Ok(File { tree: *self, nodes, size, extents, decoded: VecDeque::new() })
+        let suspects = self.index.suspects(ino);
+        Ok(File { tree: *self, nodes, suspects, size, extents, decoded: VecDeque::new() })
     }
 
     /// All of a regular file, at most `limit` bytes.

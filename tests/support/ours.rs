@@ -23,7 +23,7 @@ pub struct Seen {
 impl Seen {
     /// The tree that a flash holds.
     pub fn on<F: Flash>(flash: &F) -> Result<Self, ReadError<F::Error>> {
-        let entries = list(flash)?;
+        let entries = list(flash, RULES)?;
         Ok(Self { digest: listing::digest(&entries), lines: listing::lines(&entries) })
     }
 
@@ -35,8 +35,9 @@ impl Seen {
     }
 }
 
-fn list<F: Flash>(flash: &F) -> Result<Vec<Entry>, ReadError<F::Error>> {
-    let index = Index::open(flash, RULES)?;
+/// Every path of the tree that a flash holds, as a reader with these rules sees it.
+pub fn list<F: Flash>(flash: &F, rules: Rules) -> Result<Vec<Entry>, ReadError<F::Error>> {
+    let index = Index::open(flash, rules)?;
     let tree = Tree::new(flash, &index);
     tree.walk(ROOT).map(|step| entry(&tree, &step)).collect()
 }

@@ -8,7 +8,7 @@ use crate::codec::decode;
 use crate::error::ReadError;
 use crate::flash::Flash;
 use crate::index::Extent;
-use crate::scan::InodeRecord;
+use crate::scan::{InodeRecord, Suspect};
 use crate::wire::Compression;
 
 /// Decoded nodes that an open file keeps, each at most [`MAX_DECODED`](crate::codec::MAX_DECODED) bytes. A node that
@@ -24,6 +24,8 @@ type Decoded = core::result::Result<Vec<u8>, LossReason>;
 pub struct File<'a, F> {
     pub(super) tree: Tree<'a, F>,
     pub(super) nodes: &'a [InodeRecord],
+    /// Damaged nodes that may have been its own.
+    pub(super) suspects: &'a [Suspect],
     pub(super) size: u32,
     pub(super) extents: Vec<Extent>,
     /// Nodes decoded last, the newest last.
@@ -52,8 +54,7 @@ impl<F: Flash> File<'_, F> {
     /// bytes or zeros, as Linux does. A loss may reach past [`File::size`].
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
-        let suspects = self.nodes.first().map_or(&[][..], |node| self.tree.index().suspects(node.ino));
-        losses(self.nodes, suspects, self.size, &self.extents)
+        losses(self.nodes, self.suspects, self.size, &self.extents)
     }
 
     /// Everything that the file has lost, ascending: [`File::losses`] and the nodes that cannot be decoded.

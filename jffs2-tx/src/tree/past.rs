@@ -14,7 +14,11 @@ impl<'a, F: Flash> Tree<'a, F> {
     #[must_use]
     pub fn open_nodes(&self, nodes: &'a [InodeRecord]) -> File<'a, F> {
         let (size, extents) = extents(nodes);
-        File { tree: *self, nodes, size, extents, decoded: VecDeque::new() }
+        let suspects = nodes.last().map_or(&[][..], |newest| {
+            let all = self.index.suspects(newest.ino);
+            &all[..all.partition_point(|node| node.version <= newest.version)]
+        });
+        File { tree: *self, nodes, suspects, size, extents, decoded: VecDeque::new() }
     }
 
     /// What the newest good one of `nodes` says. Links are 1: names are not looked at. The size is the one it says.

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, Request,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::index::{Index, NameRecord};
 use jffs2_tx::inode_kind::{Device, FileKind};
-use jffs2_tx::tree::{self, Stat, Tree};
+use jffs2_tx::tree::{self, Attribute, Loss, Stat, Tree};
 use jffs2_tx::wire::MAX_NAME;
 
 use crate::image::Image;
@@ -32,11 +32,33 @@ pub(super) struct View {
     files: Mutex<Files>,
 }
 
-/// Open files, each with the node that was decoded last.
 #[derive(Default)]
 struct Files {
-    open: HashMap<u64, tree::File<'static, ImageFlash>>,
+    open: HashMap<u64, Open>,
     next: u64,
+}
+
+/// An open file, with the nodes that were decoded last.
+struct Open {
+    file: tree::File<'static, ImageFlash>,
+    /// Ascending.
+    lost: Vec<Loss>,
+}
+
+impl Open {
+    /// Linux gives older bytes or zeros for what is lost; nobody here would know that they are not the file's.
+    fn read(&mut self, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
+        let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset < self.file.size()) else {
+            return Ok(Vec::new());
+        };
+        let mut buf = vec![0; size.min(self.file.size() - offset) as usize];
+        let next = self.lost.partition_point(|loss| loss.end <= offset);
+        if self.lost.get(next).is_some_and(|loss| ((loss.start.saturating_sub(offset)) as usize) < buf.len()) {
+            return Err(Errno::EIO);
+        }
+        self.file.read_at(offset, &mut buf).map_err(errno)?;
+        Ok(buf)
+    }
 }
 
 impl View {
@@ -56,24 +78,18 @@ impl View {
         self.tree().stat(ino).map(|stat| attr(&stat)).map_err(errno)
     }
 
+    fn xattrs(&self, ino: INodeNo) -> Result<Vec<Attribute>, Errno> {
+        self.tree().xattrs(number(ino)?).map_err(errno)
+    }
+
     fn open_file(&self, ino: INodeNo) -> Result<FileHandle, Errno> {
         let file = self.tree().open(number(ino)?).map_err(errno)?;
+        let lost = file.losses();
         let mut files = self.files();
         let handle = files.next;
         files.next += 1;
-        files.open.insert(handle, file);
+        files.open.insert(handle, Open { file, lost });
         Ok(FileHandle(handle))
-    }
-
-    fn read_file(&self, handle: FileHandle, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
-        let mut files = self.files();
-        let file = files.open.get_mut(&handle.0).ok_or(Errno::EBADF)?;
-        let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset < file.size()) else {
-            return Ok(Vec::new());
-        };
-        let mut buf = vec![0; size.min(file.size() - offset) as usize];
-        file.read_at(offset, &mut buf).map_err(errno)?;
-        Ok(buf)
     }
 }
 
@@ -122,7 +138,8 @@ impl Filesystem for View {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.read_file(handle, offset, size) {
+        let mut files = self.files();
+        match files.open.get_mut(&handle.0).ok_or(Errno::EBADF).and_then(|open| open.read(offset, size)) {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(errno),
         }
@@ -160,11 +177,34 @@ impl Filesystem for View {
         reply.ok();
     }
 
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let found = self.xattrs(ino).and_then(|all| {
+            let found = all.into_iter().find(|attribute| attribute.name == name.as_bytes());
+            found.map(|attribute| attribute.value).ok_or(Errno::NO_XATTR)
+        });
+        give(found, size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.xattrs(ino).map(|all| all.into_iter().flat_map(|a| [a.name, vec![0]].concat()).collect());
+        give(names, size, reply);
+    }
+
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let index = &self.image.index;
         let blocks = index.geometry().size() / PAGE;
         let files = index.reachable().count() as u64;
         reply.statfs(blocks.into(), 0, 0, files, 0, PAGE, MAX_NAME as u32, PAGE);
+    }
+}
+
+/// Answers with `bytes`; with their number if there is no room for any.
+fn give(bytes: Result<Vec<u8>, Errno>, room: u32, reply: ReplyXattr) {
+    match bytes {
+        Ok(bytes) if room == 0 => reply.size(bytes.len() as u32),
+        Ok(bytes) if bytes.len() > room as usize => reply.error(Errno::ERANGE),
+        Ok(bytes) => reply.data(&bytes),
+        Err(errno) => reply.error(errno),
     }
 }
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod check_log;
 mod common;
 mod extract;
+mod history;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;

@@ -18,6 +18,7 @@
 //! as `\\`; in JSON too.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -35,6 +36,7 @@ mod log;
 mod ls;
 #[cfg(feature = "mount")]
 mod mount;
+mod past;
 mod show;
 mod update;
 
@@ -62,7 +64,7 @@ enum Command {
     /// Mount an image, read-only, through FUSE.
     ///
     /// Stays in the foreground until the file system is unmounted: by fusermount3 -u, umount, Ctrl-C or SIGTERM.
-    /// What cannot be read is an I/O error where it is read. Names that Linux shows in no file system are left out:
+    /// What is damaged is an I/O error where it is read, even if Linux would give older bytes or zeros. Names that Linux shows in no file system are left out:
     /// empty, `.` and `..`, with a slash or NUL. Devices, set-uid and set-gid bits are shown, but have no effect.
     /// Meanwhile the image cannot be updated.
     #[cfg(feature = "mount")]
@@ -83,8 +85,9 @@ enum Command {
     Recover(update::RecoverArgs),
 }
 
-fn main() -> ExitCode {
-    let exit = match parse() {
+/// Runs one command; `args` begin with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match parse(args) {
         Ok(command) => run(command).unwrap_or_else(|failure| failure.report()),
         Err(exit) => exit,
     };
@@ -109,13 +112,13 @@ fn run(command: Command) -> Result<Exit, Failure> {
 }
 
 /// Help and version go to stdout; what is wrong with the arguments is one line.
-fn parse() -> Result<Command, Exit> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     // `ls -l` is the long listing: byte order has no short options there.
     let no_short = |arg: clap::Arg| arg.short(None);
     let command = Cli::command()
         .mut_subcommand("ls", |ls| ls.mut_arg("little_endian", no_short).mut_arg("big_endian", no_short))
         .mut_subcommands(|sub| sub.after_help(EXIT_CODES));
-    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let error = match parsed {
         Ok(cli) => return Ok(cli.command),
         Err(error) => error,
