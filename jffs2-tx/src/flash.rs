@@ -21,15 +21,21 @@
 
 use core::fmt;
 
+#[cfg(feature = "std")]
+mod container;
 mod geometry;
 #[cfg(feature = "std")]
 mod image;
 mod mem;
+pub mod oob;
 
+#[cfg(feature = "std")]
+pub use container::{Container, DataReader};
 pub use geometry::{FlashKind, Geometry, GeometryError};
 #[cfg(feature = "std")]
 pub use image::{ImageError, ImageFlash};
 pub use mem::{MemError, MemFlash};
+pub use oob::OobLayout;
 
 /// What error correction said about a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -40,7 +40,10 @@ pub mod codec;
 pub mod crc;
 #[cfg(feature = "std")]
 pub mod detect;
+pub mod dump;
 pub mod error;
+#[cfg(feature = "std")]
+pub mod find;
 pub mod flash;
 pub mod history;
 pub mod index;

@@ -17,7 +17,7 @@ mod suspect;
 mod xattrs;
 
 pub use places::{Place, Places};
-pub use suspect::{Held, Suspect};
+pub use suspect::{Held, Suspect, damaged_name};
 pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
@@ -365,7 +365,7 @@ fn scan_nodes(endian: Endian, start: u32, bytes: &[u8], first: usize, found: &mu
                     take_node(endian, start, start + at as u32, &header, node, found);
                 }
             }
-            Place::Garbage { at, reason, .. } => found.note_damage(start + at as u32, reason),
+            Place::Garbage { at, reason, .. } => note_damage(endian, start + at as u32, &bytes[at..], reason, found),
         }
     }
 }
@@ -384,15 +384,20 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
         }
     };
     if let Err(reason) = outcome {
-        found.note_damage(at, reason);
-        found.suspects.extend(Suspect::of(endian, at, header.nodetype, node, reason));
+        note_damage(endian, at, node, reason, found);
     }
+}
+
+/// `bytes` start where the damage is.
+fn note_damage(endian: Endian, at: u32, bytes: &[u8], reason: WireError, found: &mut BlockScan) {
+    found.note_damage(at, reason);
+    found.suspects.extend(Suspect::of(endian, at, bytes));
 }
 
 fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
     let record = InodeRecord::of(at, inode, node);
     if !record.good {
-        found.note_damage(at, WireError::NodeCrc);
+        found.note_damage(at, WireError::DataCrc);
     }
     found.max_ino = found.max_ino.max(inode.ino);
     found.inodes.push(record);

@@ -144,7 +144,7 @@ impl Endian {
     }
 
     /// Overwrites the `u32` at `at`.
-    fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
+    pub(crate) fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
         out[at..at + 4].copy_from_slice(&match self {
             Self::Little => value.to_le_bytes(),
             Self::Big => value.to_be_bytes(),
@@ -167,6 +167,9 @@ pub enum WireError {
     /// The node's CRC is wrong.
     #[error("bad node CRC")]
     NodeCrc,
+    /// The CRC of the data is wrong.
+    #[error("bad data CRC")]
+    DataCrc,
     /// The name's CRC is wrong, or the name is empty or holds a NUL.
     #[error("bad name")]
     Name,

@@ -5,14 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use jffs2_tx::detect::{DetectError, Detected, Survey, usual_page_size};
-use jffs2_tx::flash::{FlashKind, Geometry, GeometryError, ImageFlash};
+use jffs2_tx::detect::{DetectError, Detected, Survey, show_size, usual_page_size};
+use jffs2_tx::flash::oob::OobError;
+use jffs2_tx::flash::{Container, FlashKind, Geometry, GeometryError, ImageError, ImageFlash, OobLayout};
 use jffs2_tx::index::Index;
 use jffs2_tx::scan::Rules;
 use jffs2_tx::tree::Tree;
 use jffs2_tx::wire::Endian;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, note};
 
 /// Which image, and how to read it. What is not given is found out.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,15 @@ pub(crate) struct ImageArgs {
     /// NAND page size, or write unit of NOR: bytes.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u32>,
+    /// Where the image starts in the file: bytes, as `find` prints it.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = parse_offset)]
+    offset: u64,
+    /// Bytes of the file that the image takes; to the end if not given.
+    #[arg(long, value_name = "BYTES", value_parser = parse_offset)]
+    length: Option<u64>,
+    /// Spare bytes (OOB) between the pages of a NAND dump, such as 2048+64, or `none`.
+    #[arg(long, value_name = "PAGE+SPARE", value_parser = parse_oob)]
+    oob: Option<Spare>,
     /// Read as a reader that ignores summaries, such as most boot firmware.
     #[arg(long)]
     no_summaries: bool,
@@ -46,13 +56,17 @@ enum Kind {
     Nand,
 }
 
+/// What `--oob` says.
+#[derive(Clone, Copy, Debug)]
+struct Spare(Option<OobLayout>);
+
 /// An image, opened for reading.
 pub(crate) struct Image {
     pub(crate) flash: ImageFlash,
     pub(crate) index: Index,
     /// What the image is; what was given has replaced what was found.
     pub(crate) detected: Detected,
-    /// Length of the file, bytes.
+    /// Bytes of data that the file has of it, spare bytes not counted.
     pub(crate) file_size: u64,
 }
 
@@ -62,8 +76,10 @@ impl Image {
     }
 
     fn try_open(args: &ImageArgs) -> Result<Self, Failure> {
-        let (flash, detected, file_size) = args.open_flash(false)?;
+        let (flash, detected) = args.open_flash(false)?;
+        args.note_doubts(&detected);
         let index = Index::open(&flash, Rules { endian: detected.endian, summaries: !args.no_summaries })?;
+        let file_size = flash.container().data_len();
         Ok(Self { flash, index, detected, file_size })
     }
 
@@ -80,33 +96,65 @@ impl ImageArgs {
     /// The image as flash to write to, for this process alone.
     pub(crate) fn open_to_write(&self) -> Result<(ImageFlash, Endian), Failure> {
         let opened = self.open_flash(true).map_err(|failure| failure.about(self.image.display()));
-        opened.map(|(flash, detected, _)| (flash, detected.endian))
+        opened.map(|(flash, detected)| (flash, detected.endian))
     }
 
-    /// The image, what it is, and its length in bytes.
-    fn open_flash(&self, write: bool) -> Result<(ImageFlash, Detected, u64), Failure> {
-        let io_failure = |error: io::Error| Failure::new(Exit::Io, error);
-        let metadata = fs::metadata(&self.image).map_err(io_failure)?;
-        // Opening a pipe would wait for ever, reading a directory would fail late.
-        if !metadata.is_file() {
-            return Err(Failure::new(Exit::Io, "not a regular file"));
-        }
-        let file = File::options().read(true).write(write).open(&self.image).map_err(io_failure)?;
+    /// The image, and what it is.
+    fn open_flash(&self, write: bool) -> Result<(ImageFlash, Detected), Failure> {
+        let (file, file_len) = open_regular(&self.image, write)?;
         if write {
             file.try_lock().map_err(|error| match error {
                 TryLockError::WouldBlock => Failure::new(Exit::Busy, "in use by another update"),
                 TryLockError::Error(error) => io_failure(error),
             })?;
         }
-        let detected = self.detect(&Survey::of(&file)?)?;
-        let geometry = self.geometry(&detected, metadata.len())?;
-        Ok((ImageFlash::new(file, geometry), detected, metadata.len()))
+        let part = self.part(file_len)?;
+        let survey = Survey::of_file(&file, part, self.oob.map(|Spare(given)| given))?;
+        let detected = self.detect(&survey)?;
+        let container = Container { oob: detected.oob.as_ref().map(|oob| oob.layout), ..part };
+        let geometry = self.geometry(&detected, container.data_len())?;
+        if write {
+            refuse_to_write(&detected, &container, &geometry, file_len)?;
+        }
+        Ok((ImageFlash::inside(file, geometry, container).map_err(|error| image_failure(&error))?, detected))
+    }
+
+    /// The part of the file that is to be read.
+    fn part(&self, file_len: u64) -> Result<Container, Failure> {
+        let past_the_end = || {
+            let what = format!("the file ends at {file_len:#x}: --offset and --length do not fit it");
+            Failure::new(Exit::NotJffs2, what)
+        };
+        let rest = file_len.checked_sub(self.offset).ok_or_else(past_the_end)?;
+        let length = self.length.unwrap_or(rest);
+        if length > rest || self.offset > 0 && rest == 0 {
+            return Err(past_the_end());
+        }
+        Ok(Container { offset: self.offset, length, oob: None })
+    }
+
+    /// Says on stderr what a reader goes on with, but is not sure of.
+    fn note_doubts(&self, detected: &Detected) {
+        let say = |text: String| note(&format!("{}: {text}", self.image.display()));
+        if !detected.sure {
+            let size = show_size(detected.eraseblock);
+            say(format!("eraseblock size {size} is a guess ({}): give -e if you know it", detected.evidence));
+        }
+        if let Some(oob) = detected.oob.as_ref().filter(|oob| !oob.sure) {
+            say(format!("spare bytes {} are a guess ({}): give --oob if you know", oob.layout, oob.evidence));
+        }
+        if let Some(cut) = &detected.cut {
+            say(format!(
+                "truncated: the file ends in the node at {:#x}, {} bytes of it are missing",
+                cut.at, cut.missing
+            ));
+        }
     }
 
     /// What the image is; what is given counts unless the image contradicts it.
     fn detect(&self, survey: &Survey) -> Result<Detected, Failure> {
         let mut detected = match (survey.detect(), self.complete()) {
-            (Err(DetectError::Blank), Some(given)) => return Ok(given),
+            (Err(DetectError::Blank), Some(given)) => return Ok(Detected { oob: survey.oob().cloned(), ..given }),
             (found, _) => found?,
         };
         if let Some(given) = self.endian().filter(|given| *given != detected.endian) {
@@ -118,6 +166,7 @@ impl ImageArgs {
             survey.check_eraseblock(given)?;
             (detected.eraseblock, detected.evidence, detected.sure) = (given, "given".into(), true);
             (detected.kind, detected.page_size) = survey.kind(given)?;
+            detected.end = survey.end(given);
         }
         if let Some(kind) = self.kind().filter(|kind| *kind != detected.kind) {
             (detected.kind, detected.page_size) = (kind, usual_page_size(kind, detected.eraseblock));
@@ -130,7 +179,8 @@ impl ImageArgs {
     fn complete(&self) -> Option<Detected> {
         let (endian, eraseblock, kind) = (self.endian()?, self.eraseblock?, self.kind()?);
         let page_size = self.page_size.unwrap_or(usual_page_size(kind, eraseblock));
-        Some(Detected { endian, eraseblock, kind, page_size, evidence: "given".into(), sure: true })
+        let evidence = "given".into();
+        Some(Detected { endian, eraseblock, kind, page_size, evidence, sure: true, oob: None, end: None, cut: None })
     }
 
     fn endian(&self) -> Option<Endian> {
@@ -148,13 +198,57 @@ impl ImageArgs {
         })
     }
 
-    fn geometry(&self, detected: &Detected, file_size: u64) -> Result<Geometry, Failure> {
-        let size = file_size.next_multiple_of(u64::from(detected.eraseblock.max(1)));
+    fn geometry(&self, detected: &Detected, data_len: u64) -> Result<Geometry, Failure> {
+        let whole = data_len.checked_next_multiple_of(u64::from(detected.eraseblock.max(1))).unwrap_or(u64::MAX);
+        let size = detected.end.unwrap_or(whole);
         Geometry::new(detected.kind, size, detected.eraseblock, detected.page_size).map_err(|error| {
             let exit = if matches!(error, GeometryError::Size { .. }) { Exit::NotJffs2 } else { Exit::Usage };
             Failure::new(exit, error)
         })
     }
+}
+
+/// A regular file, and its length in bytes.
+pub(crate) fn open_regular(path: &Path, write: bool) -> Result<(File, u64), Failure> {
+    let metadata = fs::metadata(path).map_err(io_failure)?;
+    // Opening a pipe would wait for ever, reading a directory would fail late.
+    if !metadata.is_file() {
+        return Err(Failure::new(Exit::Io, "not a regular file"));
+    }
+    let file = File::options().read(true).write(write).open(path).map_err(io_failure)?;
+    Ok((file, metadata.len()))
+}
+
+/// Refuses what could destroy something: an update on a guess, on a dump, or past the image's end.
+fn refuse_to_write(
+    detected: &Detected,
+    container: &Container,
+    geometry: &Geometry,
+    file_len: u64,
+) -> Result<(), Failure> {
+    if container.oob.is_some() {
+        return Err(Failure::new(Exit::Unsupported, ImageError::ReadOnly));
+    }
+    if !detected.sure {
+        let size = show_size(detected.eraseblock);
+        let what = format!("eraseblock size {size} is a guess ({}): give it with -e", detected.evidence);
+        return Err(Failure::new(Exit::NotJffs2, what));
+    }
+    let goes_on = container.offset + container.length < file_len;
+    if goes_on && u64::from(geometry.size()) > container.length {
+        let what = "--length ends inside an eraseblock: what is behind it in the file would be overwritten";
+        return Err(Failure::new(Exit::NotJffs2, what));
+    }
+    Ok(())
+}
+
+fn io_failure(error: io::Error) -> Failure {
+    Failure::new(Exit::Io, error)
+}
+
+fn image_failure(error: &ImageError) -> Failure {
+    let exit = if matches!(error, ImageError::Layout { .. }) { Exit::NotJffs2 } else { Exit::Io };
+    Failure::new(exit, error)
 }
 
 /// The byte order in words.
@@ -167,22 +261,35 @@ pub(crate) fn endian_name(endian: Endian) -> &'static str {
 
 /// A size in bytes: decimal or 0x, with k, KiB, M or MiB behind it if wanted.
 fn parse_size(text: &str) -> Result<u32, String> {
+    let bytes = parse_bytes(text).and_then(|bytes| u32::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "not a size such as 65536, 0x10000, 64k or 64KiB".into())
+}
+
+/// An offset or length in a file, spelled as a size.
+fn parse_offset(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "not a number of bytes such as 65536, 0x10000, 64k or 64KiB".into())
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
     let (digits, shift) = [("KiB", 10), ("MiB", 20), ("k", 10), ("K", 10), ("M", 20)]
         .into_iter()
         .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))
         .unwrap_or((text, 0));
     let digits = digits.trim_end();
     let number = match digits.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16),
+        Some(hex) => u64::from_str_radix(hex, 16),
         None => digits.parse(),
     };
-    let bytes = number.ok().and_then(|number: u32| number.checked_mul(1 << shift)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "not a size such as 65536, 0x10000, 64k or 64KiB".into())
+    number.ok().and_then(|number: u64| number.checked_mul(1 << shift))
+}
+
+fn parse_oob(text: &str) -> Result<Spare, OobError> {
+    if text == "none" { Ok(Spare(None)) } else { text.parse().map(|layout| Spare(Some(layout))) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_size;
+    use super::{parse_offset, parse_size};
 
     #[test]
     fn sizes_in_every_spelling() {
@@ -192,6 +299,10 @@ mod tests {
         assert_eq!(parse_size("1MiB"), Ok(1 << 20));
         for text in ["", "k", "0", "64kB", "-1", "0x", "4096M", "1.5k"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert_eq!((parse_offset("0"), parse_offset("8192M")), (Ok(0), Ok(8 << 30)));
+        for text in ["", "0x10000000000000000", "99999999999999999999", "17592186044416M", "-1"] {
+            assert!(parse_offset(text).is_err(), "{text}");
         }
     }
 }

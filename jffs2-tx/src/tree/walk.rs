@@ -68,3 +68,45 @@ impl Iterator for Walk<'_> {
         Some(WalkEntry { path: self.path.clone(), ino })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flash::{FlashKind, Geometry, MemFlash};
+    use crate::wire::{Dirent, Endian};
+    use crate::{Rules, Tree};
+
+    const SIZE: u32 = 8 << 20;
+
+    /// Paths of a tree of directories that names alone make: (directory, name, what it leads to).
+    fn walk(names: impl Iterator<Item = (u32, &'static [u8], u32)>) -> Vec<Vec<u8>> {
+        let endian = Endian::Little;
+        let mut bytes = Vec::new();
+        for (version, (pino, name, ino)) in names.enumerate() {
+            Dirent { pino, version: version as u32, ino, mctime: 1, kind: 4, name }.emit(endian, &mut bytes);
+        }
+        let geometry = Geometry::new(FlashKind::Nor, SIZE.into(), SIZE, 1).unwrap();
+        let flash = MemFlash::with_data(geometry, bytes);
+        let index = Index::open(&flash, Rules { endian, summaries: true }).unwrap();
+        Tree::new(&flash, &index).walk(1).map(|step| step.path).collect()
+    }
+
+    #[test]
+    fn directories_come_before_what_is_in_them() {
+        let names = [(1, &b"b"[..], 2), (2, b"y", 4), (2, b"x", 3), (3, b"z", 4), (1, b"a", 4), (4, b"nothing", 9)];
+        assert_eq!(walk(names.into_iter()), [&b""[..], b"a", b"b", b"b/x", b"b/x/z", b"b/y"]);
+    }
+
+    #[test]
+    fn a_chain_is_followed_as_far_as_paths_go() {
+        let paths = walk((1..100_000).map(|ino| (ino, &b"d"[..], ino + 1)));
+        assert_eq!(paths.len(), 1 + MAX_PATH / 2 + 1);
+        assert_eq!(paths.last().map(Vec::len), Some(MAX_PATH + 1));
+    }
+
+    #[test]
+    fn circles_are_walked_once() {
+        let names = [(1, &b"a"[..], 2), (2, b"b", 3), (3, b"self", 3), (3, b"up", 2), (3, b"root", 1)];
+        assert_eq!(walk(names.into_iter()), [&b""[..], b"a", b"a/b", b"a/b/root", b"a/b/self", b"a/b/up"]);
+    }
+}

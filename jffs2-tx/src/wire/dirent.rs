@@ -41,14 +41,21 @@ impl<'a> Dirent<'a> {
         if name.is_empty() || name.contains(&0) || crc32(name) != endian.u32(bytes, 36) {
             return Err(WireError::Name);
         }
-        Ok(Self {
+        Ok(Self::fields(endian, bytes))
+    }
+
+    /// The fields of the node whose first [`DIRENT_SIZE`] bytes, at least, are `bytes`, and as much of its name as is
+    /// there; nothing is checked.
+    pub(crate) fn fields(endian: Endian, bytes: &'a [u8]) -> Self {
+        let rest = &bytes[DIRENT_SIZE..];
+        Self {
             pino: endian.u32(bytes, 12),
             version: endian.u32(bytes, 16),
             ino: endian.u32(bytes, 20),
             mctime: endian.u32(bytes, 24),
             kind: bytes[29],
-            name,
-        })
+            name: &rest[..rest.len().min(usize::from(bytes[28]))],
+        }
     }
 
     /// Bytes that a node with a name of `len` bytes takes on flash, padding included.

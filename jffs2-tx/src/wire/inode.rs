@@ -113,8 +113,18 @@ impl Inode {
         if fields_crc::<60>(endian, bytes) != endian.u32(bytes, 64) {
             return Err(WireError::NodeCrc);
         }
+        let node = Self::fields(endian, bytes);
+        let stored = u64::from(node.csize) + INODE_SIZE as u64;
+        if stored.next_multiple_of(4) != (bytes.len() as u64).next_multiple_of(4) || node.offset > node.isize {
+            return Err(WireError::Length);
+        }
+        Ok(node)
+    }
+
+    /// The fields of the node whose first [`INODE_SIZE`] bytes, at least, are `bytes`; nothing is checked.
+    pub(crate) fn fields(endian: Endian, bytes: &[u8]) -> Self {
         let u32_at = |at| endian.u32(bytes, at);
-        let node = Self {
+        Self {
             ino: u32_at(12),
             version: u32_at(16),
             mode: u32_at(20),
@@ -129,12 +139,7 @@ impl Inode {
             dsize: u32_at(52),
             compression: Compression::from_id(bytes[56]),
             data_crc: u32_at(60),
-        };
-        let stored = u64::from(node.csize) + INODE_SIZE as u64;
-        if stored.next_multiple_of(4) != (bytes.len() as u64).next_multiple_of(4) || node.offset > node.isize {
-            return Err(WireError::Length);
         }
-        Ok(node)
     }
 
     /// The stored data of the node that `bytes` holds.

@@ -7,6 +7,7 @@ use jffs2_tx::flash::MemFlash;
 use jffs2_tx::scan::scan;
 use jffs2_tx::wire::Compression;
 use jffs2_tx_tests::aged::Aged;
+use jffs2_tx_tests::kernel::Age;
 use jffs2_tx_tests::ours::RULES;
 
 /// What must be in one line or another of what the kernel lists.
@@ -38,11 +39,12 @@ pub(crate) fn check(aged: &[Aged], console: &str) -> Result<()> {
     for flash in aged.iter().filter(|flash| !flash.name.contains("/cut")) {
         let name = &flash.name;
         let told = console.lines().find(|line| line.starts_with(&format!("AGED {name} ")));
-        let (first, last) = (by_name.get(format!("{name}/cut1").as_str()), nodes(flash)?);
-        let moved = moved(&nodes(first.copied().unwrap_or(flash))?, &last);
+        let cuts = (1..).map_while(|cut| by_name.get(Age::cut_name(name, cut).as_str()).copied());
+        let states: Vec<Vec<Node>> = cuts.chain([flash]).map(nodes).collect::<Result<_>>()?;
+        let moved: usize = states.windows(2).map(|pair| moved(&pair[0], &pair[1])).sum();
         println!("{} moved={moved}", told.unwrap_or_default());
         ensure!(told.is_some() && moved > 0, "{name}: the kernel has moved no node");
-        compressors.extend(last.iter().map(|node| node.compressor));
+        compressors.extend(states.iter().flatten().map(|node| node.compressor));
     }
     let wanted = [Compression::None, Compression::Zero, Compression::Rtime, Compression::Zlib, Compression::Lzo];
     ensure!(compressors == wanted.map(Compression::id).into(), "nodes compressed with {compressors:?} only");

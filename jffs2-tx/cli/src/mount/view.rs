@@ -14,7 +14,7 @@ use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::index::{Index, NameRecord};
 use jffs2_tx::inode_kind::{Device, FileKind};
-use jffs2_tx::tree::{self, Attribute, Stat, Tree};
+use jffs2_tx::tree::{self, Attribute, Loss, Stat, Tree};
 use jffs2_tx::wire::MAX_NAME;
 
 use crate::image::Image;
@@ -32,11 +32,33 @@ pub(super) struct View {
     files: Mutex<Files>,
 }
 
-/// Open files, each with the node that was decoded last.
 #[derive(Default)]
 struct Files {
-    open: HashMap<u64, tree::File<'static, ImageFlash>>,
+    open: HashMap<u64, Open>,
     next: u64,
+}
+
+/// An open file, with the nodes that were decoded last.
+struct Open {
+    file: tree::File<'static, ImageFlash>,
+    /// Ascending.
+    lost: Vec<Loss>,
+}
+
+impl Open {
+    /// Linux gives older bytes or zeros for what is lost; nobody here would know that they are not the file's.
+    fn read(&mut self, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
+        let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset < self.file.size()) else {
+            return Ok(Vec::new());
+        };
+        let mut buf = vec![0; size.min(self.file.size() - offset) as usize];
+        let next = self.lost.partition_point(|loss| loss.end <= offset);
+        if self.lost.get(next).is_some_and(|loss| ((loss.start.saturating_sub(offset)) as usize) < buf.len()) {
+            return Err(Errno::EIO);
+        }
+        self.file.read_at(offset, &mut buf).map_err(errno)?;
+        Ok(buf)
+    }
 }
 
 impl View {
@@ -62,22 +84,12 @@ impl View {
 
     fn open_file(&self, ino: INodeNo) -> Result<FileHandle, Errno> {
         let file = self.tree().open(number(ino)?).map_err(errno)?;
+        let lost = file.losses();
         let mut files = self.files();
         let handle = files.next;
         files.next += 1;
-        files.open.insert(handle, file);
+        files.open.insert(handle, Open { file, lost });
         Ok(FileHandle(handle))
-    }
-
-    fn read_file(&self, handle: FileHandle, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
-        let mut files = self.files();
-        let file = files.open.get_mut(&handle.0).ok_or(Errno::EBADF)?;
-        let Some(offset) = u32::try_from(offset).ok().filter(|offset| *offset < file.size()) else {
-            return Ok(Vec::new());
-        };
-        let mut buf = vec![0; size.min(file.size() - offset) as usize];
-        file.read_at(offset, &mut buf).map_err(errno)?;
-        Ok(buf)
     }
 }
 
@@ -126,7 +138,8 @@ impl Filesystem for View {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.read_file(handle, offset, size) {
+        let mut files = self.files();
+        match files.open.get_mut(&handle.0).ok_or(Errno::EBADF).and_then(|open| open.read(offset, size)) {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(errno),
         }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod check_log;
 mod common;
+mod containers;
 mod extract;
 mod history;
 mod manifest;

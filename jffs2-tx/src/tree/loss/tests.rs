@@ -17,7 +17,7 @@ fn bad(node: InodeRecord) -> InodeRecord {
 
 fn suspect(node: &InodeRecord) -> Suspect {
     let held = Held::Data { start: node.offset, end: node.offset + node.dsize, isize: node.isize };
-    Suspect { at: node.at, ino: node.ino, version: node.version, held }
+    Suspect { at: node.at, ino: node.ino, version: node.version, held, exact: true }
 }
 
 fn lost(nodes: &[InodeRecord], suspects: &[Suspect]) -> Vec<(u32, u32, Option<u32>, &'static str)> {

@@ -1,7 +1,7 @@
 //! What is done while a file system grows old.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,13 @@ use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeSpec;
 use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
 
-use super::names::{Kind, Names};
+use super::names::{Kind, LEFT_ALONE, Names};
 use super::rng::Rng;
 
 /// Names that there may be at a time.
 const MAX_NAMES: usize = 120;
+/// Files that are written once and then left alone.
+const MAX_ASIDE: u32 = 60;
 /// Longest file, bytes.
 const MAX_FILE: u64 = 96 << 10;
 /// With less space left, of a hundred parts, something goes.
@@ -39,6 +41,8 @@ pub(crate) struct Work {
     rng: Rng,
     /// Files without a name that are still open.
     orphans: Vec<File>,
+    /// Files that have been left alone.
+    aside: u32,
     /// Bytes written to files.
     pub(crate) written: u64,
     /// The same, counted from when someone else set it to 0.
@@ -50,7 +54,7 @@ pub(crate) struct Work {
 type Act = fn(&mut Work) -> io::Result<()>;
 
 /// What is done, each with how often among the others.
-const ACTS: [(u32, Act); 22] = [
+const ACTS: [(u32, Act); 23] = [
     (18, Work::create),
     (12, Work::append),
     (14, Work::overwrite),
@@ -72,13 +76,14 @@ const ACTS: [(u32, Act); 22] = [
     (4, Work::remove_xattr),
     (4, Work::set_acl),
     (2, Work::make_orphan),
+    (3, Work::set_aside),
     (1, Work::sync),
 ];
 
 impl Work {
     pub(crate) fn new(root: &Path, seed: u64) -> Self {
         let (names, rng) = (Names::new(root), Rng::new(seed));
-        Self { names, rng, orphans: Vec::new(), written: 0, written_since: 0, full: 0 }
+        Self { names, rng, orphans: Vec::new(), aside: 0, written: 0, written_since: 0, full: 0 }
     }
 
     /// To be called when the file system has been mounted.
@@ -316,11 +321,12 @@ impl Work {
         let prefixes = ["trusted", "security", "user"];
         let allowed = if matches!(kind, None | Some(Kind::File)) { 3 } else { 2 };
         let prefix = prefixes[self.rng.below(allowed) as usize];
-        let mut name = format!("{prefix}.{}", ["a", "selinux", "mime_type", "x.y"][self.rng.below(4) as usize]);
-        if self.rng.percent(5) {
-            name += &"long".repeat(50);
-        }
-        let len = if self.rng.percent(8) { self.rng.between(500, 3000) } else { self.rng.below(60) };
+        // All that one file can get stays below what ext4 takes (one block of 4096), so that it can be extracted there.
+        let (name, len) = match self.rng.below(20) {
+            0 => (format!("{prefix}.{}", "long".repeat(50)), self.rng.below(20)),
+            1 if prefix == "trusted" => ("trusted.large".to_owned(), self.rng.between(500, 1500)),
+            number => (format!("{prefix}.{}", ["a", "selinux", "mime_type"][number as usize % 3]), self.rng.below(60)),
+        };
         let value = self.rng.content(len);
         Ok(lsetxattr(path, name, &value, XattrFlags::empty())?)
     }
@@ -371,6 +377,21 @@ impl Work {
         self.write(&mut file, 3000)?;
         self.orphans.push(file);
         Ok(())
+    }
+
+    /// A file that nothing is done to any more: the kernel can only move it.
+    fn set_aside(&mut self) -> io::Result<()> {
+        let folder = self.names.root.join(LEFT_ALONE);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        let path = folder.join(format!("aside{}", self.aside));
+        if self.aside == MAX_ASIDE {
+            return Ok(());
+        }
+        self.aside += 1;
+        fs::write(path, self.bytes(700))
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -13,8 +13,8 @@ use super::rng::Rng;
 const MAX_NAME: u64 = 254;
 /// How many directories may lie inside each other; their names may be long, and paths must stay under 4096 bytes.
 const MAX_DEPTH: usize = 4;
-/// A directory that no work is done in: what it holds is as old as the image.
-const LEFT_ALONE: &str = "static";
+/// A directory that no work is done in: what it holds has been written once.
+pub(crate) const LEFT_ALONE: &str = "static";
 
 /// What is to know of a name.
 #[derive(Clone)]
