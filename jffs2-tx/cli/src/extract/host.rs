@@ -229,3 +229,42 @@ fn owned(outcome: nix::Result<()>, left_out: &mut LeftOut) -> io::Result<bool> {
 fn times(stat: &Stat) -> (TimeSpec, TimeSpec) {
     (TimeSpec::new(stat.atime as _, 0), TimeSpec::new(stat.meta.mtime as _, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_symlink_and_no_dots_lead_anywhere() {
+        let bench = tempfile::tempdir().unwrap();
+        let below = bench.path().join("root/a/b");
+        fs::create_dir_all(&below).unwrap();
+        fs::create_dir(bench.path().join("outside")).unwrap();
+        symlink("../outside", bench.path().join("root/out")).unwrap();
+        symlink("b", bench.path().join("root/a/in")).unwrap();
+        let root = Dir(File::open(bench.path().join("root")).unwrap());
+        let open_by_name = |path: &[u8]| root.step_down(path);
+        let open = |path: &[u8]| root.open_below(path);
+        for path in ["a", "a/b"] {
+            for opened in [open(path.as_bytes()), open_by_name(path.as_bytes())] {
+                let there = |file: &File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+                let expected = File::open(bench.path().join("root").join(path)).unwrap();
+                assert_eq!(there(&opened.unwrap().0), there(&expected));
+            }
+        }
+        for path in ["out", "out/x", "a/in", "none"] {
+            assert!(open(path.as_bytes()).is_err() && open_by_name(path.as_bytes()).is_err(), "{path}");
+        }
+        // Paths are made of planned names, of which none is dots; the kernel would not leave either.
+        for path in ["..", "a/../..", "/"] {
+            assert!(open(path.as_bytes()).is_err(), "{path}");
+        }
+        // Under one name no second thing is made, and nothing that is there is taken.
+        assert!(is_refusal(&root.make_dir(b"a").unwrap_err()));
+        assert!(is_refusal(&root.make_dir(b"out").unwrap_err()));
+        assert!(is_refusal(&root.make_file(b"out").err().unwrap()));
+        assert!(is_refusal(&root.symlink(b"a", b"target").unwrap_err()));
+    }
+}
