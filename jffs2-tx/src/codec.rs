@@ -4,8 +4,11 @@ use alloc::vec::Vec;
 
 use crate::wire::Compression;
 
+#[cfg(feature = "lzma")]
+mod lzma;
 mod lzo;
 mod rtime;
+mod rubin;
 mod zlib;
 
 pub use zlib::ZlibEncoder;
@@ -49,7 +52,11 @@ pub fn decode(compression: Compression, stored: &[u8], dsize: u32, out: &mut Vec
         Compression::Rtime => rtime::decode(stored, len, out),
         Compression::Zlib => zlib::decode(stored, len, out),
         Compression::Lzo => lzo::decode(stored, len, out),
-        Compression::Other(id) => Err(CodecError::Unsupported(id)),
+        Compression::Rubinmips => rubin::decode_mips(stored, len, out),
+        Compression::Dynrubin => rubin::decode_dyn(stored, len, out),
+        #[cfg(feature = "lzma")]
+        Compression::Lzma => lzma::decode(stored, len, out),
+        other => Err(CodecError::Unsupported(other.id())),
     }
 }
 
@@ -66,5 +73,47 @@ pub struct StoreAll;
 impl Encode for StoreAll {
     fn encode(&mut self, _data: &[u8]) -> Option<(Compression, &[u8])> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_and_names() {
+        let names = ["none", "zero", "rtime", "rubinmips", "copy", "dynrubin", "zlib", "lzo", "lzma", "unknown"];
+        for id in 0..=u8::MAX {
+            let kind = Compression::from_id(id);
+            assert_eq!(kind.id(), id);
+            assert_eq!(kind.name(), names[usize::from(id).min(9)]);
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let mut out = vec![1];
+        for id in 0..=u8::MAX {
+            let kind = Compression::from_id(id);
+            let over = MAX_DECODED as u32 + 1;
+            assert_eq!(decode(kind, &[0; 64], over, &mut out), Err(CodecError::TooLarge(over)));
+            if id == Compression::Copy.id() || id > Compression::Lzma.id() {
+                assert_eq!(decode(kind, &[0; 64], 64, &mut out), Err(CodecError::Unsupported(id)));
+            }
+        }
+        assert_eq!(out, [1]);
+    }
+
+    proptest! {
+        /// Nobody panics, and nobody gives another length than asked for.
+        #[test]
+        fn any_bytes(id in 0u8..10, stored in proptest::collection::vec(any::<u8>(), 0..300), len in 0u32..6000) {
+            let mut out = vec![7];
+            let right = decode(Compression::from_id(id), &stored, len, &mut out).is_ok();
+            prop_assert_eq!(out.len(), if right { 1 + len as usize } else { 1 });
+            prop_assert_eq!(out[0], 7);
+        }
     }
 }

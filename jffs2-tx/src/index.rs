@@ -8,7 +8,7 @@ use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
 use crate::inode_kind::FileKind;
 use crate::scan::{
-    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, UnknownRecord, XattrRecord, incompatible, scan,
+    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, XattrRecord, incompatible, scan,
 };
 use crate::wire::Compat;
 
@@ -16,6 +16,7 @@ mod extents;
 mod liveness;
 mod xattrs;
 
+pub(crate) use extents::cover;
 pub use extents::{Extent, extents};
 
 /// The root directory's inode number.
@@ -71,6 +72,7 @@ pub struct Index {
     markers: Vec<MarkerRecord>,
     max_ino: u32,
     damage: u32,
+    suspects: Vec<Suspect>,
     read_only: Option<UnknownRecord>,
     reachable: Vec<InodeSummary>,
     xattrs: xattrs::Xattrs,
@@ -230,6 +232,16 @@ impl Index {
         self.reached(ino).map_or(0, |inode| inode.names)
     }
 
+    /// Numbers of all inodes with a node, whether a name leads to them or not, ascending.
+    pub fn inodes(&self) -> impl Iterator<Item = u32> {
+        self.inodes.chunk_by(|a, b| a.ino == b.ino).map(|nodes| nodes[0].ino)
+    }
+
+    /// Numbers of all inodes with names in them, whether a name leads to them or not, ascending.
+    pub fn directories(&self) -> impl Iterator<Item = u32> {
+        self.names.chunk_by(|a, b| a.pino == b.pino).map(|names| names[0].pino)
+    }
+
     /// Inode numbers that the root leads to, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = u32> {
         self.reachable.iter().map(|inode| inode.ino)
@@ -266,6 +278,14 @@ impl Index {
         self.damage
     }
 
+    /// Damaged nodes that say that they are of the inode, or dirents in it, ascending by version.
+    #[must_use]
+    pub fn suspects(&self, ino: u32) -> &[Suspect] {
+        let start = self.suspects.partition_point(|node| node.ino < ino);
+        let len = self.suspects[start..].partition_point(|node| node.ino == ino);
+        &self.suspects[start..start + len]
+    }
+
     /// A node that allows reading only, if there is one.
     #[must_use]
     pub fn read_only(&self) -> Option<UnknownRecord> {
@@ -298,6 +318,7 @@ impl Index {
             + self.blocks.capacity() * size_of::<BlockInfo>()
             + self.reachable.capacity() * size_of::<InodeSummary>()
             + self.xattrs.memory()
+            + self.suspects.capacity() * size_of::<Suspect>()
     }
 }
 
@@ -322,6 +343,7 @@ impl IndexBuilder {
             markers: Vec::new(),
             max_ino: ROOT,
             damage: 0,
+            suspects: Vec::new(),
             read_only: None,
             reachable: Vec::new(),
             xattrs: xattrs::Xattrs::default(),
@@ -346,6 +368,7 @@ impl IndexBuilder {
         index.xattrs.add(found);
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
+        index.suspects.extend_from_slice(&found.suspects);
         let forbids = |node: &&UnknownRecord| Compat::of(node.nodetype) == Compat::ReadOnly;
         index.read_only = index.read_only.or(found.unknown.iter().find(forbids).copied());
         let base = index.arena.len() as u32;
@@ -370,6 +393,7 @@ impl IndexBuilder {
         // Stable: where versions are equal the later scanned stays last, and wins.
         index.inodes.sort_by_key(|node| (node.ino, node.version));
         index.inodes.shrink_to_fit();
+        index.suspects.sort_by_key(|node| (node.ino, node.version));
         index.names = newest_names(&index, dirents);
         index.xattrs.finish();
         index.reachable = reach(&index);

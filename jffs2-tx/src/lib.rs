@@ -25,8 +25,8 @@
 //! [`tree`] (look up, list, read), `log` (append, verified) and `tx` (transactions; feature `write`). What stands on
 //! the flash is in `FORMAT.md`, and why in `DESIGN.md`, beside this crate.
 //!
-//! Features: `std` (default; image files, trees from directories) and `write` (default; transactions). Without `std`
-//! the crate needs `alloc` only.
+//! Features: `std` (default; image files, trees from directories) `write` (default; transactions) and `manifest` (what a
+//! tree is, as JSON lines; needs `std`). Without `std` the crate needs `alloc` only.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -40,14 +40,18 @@ pub mod codec;
 pub mod crc;
 #[cfg(feature = "std")]
 pub mod detect;
+pub mod dump;
 pub mod error;
 #[cfg(feature = "std")]
 pub mod find;
 pub mod flash;
+pub mod history;
 pub mod index;
 pub mod inode_kind;
 #[cfg(feature = "write")]
 pub mod log;
+#[cfg(feature = "manifest")]
+pub mod manifest;
 pub mod scan;
 #[cfg(feature = "std")]
 pub mod source;

@@ -13,9 +13,11 @@ use crate::wire::{
 };
 
 mod places;
+mod suspect;
 mod xattrs;
 
 pub use places::{Place, Places};
+pub use suspect::{Held, Suspect, damaged_name};
 pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
@@ -83,6 +85,8 @@ pub struct BlockScan {
     pub damage: Vec<Damage>,
     /// All places of damage.
     pub damage_count: u32,
+    /// Those that still say what they were, and would be visible.
+    pub suspects: Vec<Suspect>,
     /// End of the last node, visible or not; the eraseblock's start if there is none.
     pub end: u32,
     /// End of the last byte that is not 0xFF.
@@ -116,6 +120,26 @@ pub struct InodeRecord {
     pub compression: u8,
     /// The stored data agrees with its CRC. If not, the node counts for nothing but that the inode exists.
     pub good: bool,
+}
+
+impl InodeRecord {
+    /// The record of the node at `at`, whose bytes are `node`.
+    pub(crate) fn of(at: u32, inode: &Inode, node: &[u8]) -> Self {
+        // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
+        let swapped = inode.compression.id() == 1 && inode.dsize == 0;
+        Self {
+            ino: inode.ino,
+            version: inode.version,
+            at,
+            offset: inode.offset,
+            dsize: if swapped { inode.csize } else { inode.dsize },
+            csize: inode.csize,
+            isize: inode.isize,
+            mode: inode.mode as u16,
+            compression: inode.compression.id(),
+            good: inode.data_is_good(node),
+        }
+    }
 }
 
 /// A dirent.
@@ -184,6 +208,7 @@ impl BlockScan {
             unknown: Vec::new(),
             damage: Vec::new(),
             damage_count: 0,
+            suspects: Vec::new(),
             end: start,
             written_end: start,
             max_ino: 0,
@@ -231,6 +256,7 @@ impl BlockScan {
         self.unknown = Vec::new();
         self.xattrs = Vec::new();
         self.xrefs = Vec::new();
+        self.suspects = Vec::new();
     }
 }
 
@@ -339,7 +365,7 @@ fn scan_nodes(endian: Endian, start: u32, bytes: &[u8], first: usize, found: &mu
                     take_node(endian, start, start + at as u32, &header, node, found);
                 }
             }
-            Place::Garbage { at, reason, .. } => found.note_damage(start + at as u32, reason),
+            Place::Garbage { at, reason, .. } => note_damage(endian, start + at as u32, &bytes[at..], reason, found),
         }
     }
 }
@@ -358,30 +384,23 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
         }
     };
     if let Err(reason) = outcome {
-        found.note_damage(at, reason);
+        note_damage(endian, at, node, reason, found);
     }
 }
 
+/// `bytes` start where the damage is.
+fn note_damage(endian: Endian, at: u32, bytes: &[u8], reason: WireError, found: &mut BlockScan) {
+    found.note_damage(at, reason);
+    found.suspects.extend(Suspect::of(endian, at, bytes));
+}
+
 fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
-    let good = inode.data_is_good(node);
-    if !good {
-        found.note_damage(at, WireError::NodeCrc);
+    let record = InodeRecord::of(at, inode, node);
+    if !record.good {
+        found.note_damage(at, WireError::DataCrc);
     }
     found.max_ino = found.max_ino.max(inode.ino);
-    // An old bug wrote hole nodes with csize and dsize swapped; Linux reads them, so must we.
-    let swapped = inode.compression.id() == 1 && inode.dsize == 0;
-    found.inodes.push(InodeRecord {
-        ino: inode.ino,
-        version: inode.version,
-        at,
-        offset: inode.offset,
-        dsize: if swapped { inode.csize } else { inode.dsize },
-        csize: inode.csize,
-        isize: inode.isize,
-        mode: inode.mode as u16,
-        compression: inode.compression.id(),
-        good,
-    });
+    found.inodes.push(record);
 }
 
 fn take_dirent(at: u32, dirent: &Dirent<'_>, found: &mut BlockScan) {
@@ -426,6 +445,7 @@ fn keep_listed(found: &mut BlockScan, listed: &[u32]) {
     found.xattrs.retain(|node| is_listed(node.at));
     found.xrefs.retain(|node| is_listed(node.at));
     found.unknown.retain(|node| is_listed(node.at));
+    found.suspects.retain(|node| is_listed(node.at));
     found.unlisted = found.visible_nodes() < before;
 }
 

@@ -1,21 +1,23 @@
 //! The file system as its users see it: look up, list, read, walk.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    format,
-    string::String,
-    vec,
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, format, string::String, vec, vec::Vec};
 
-use crate::codec::decode;
 use crate::error::ReadError;
 use crate::flash::Flash;
-use crate::index::{Extent, Index, NameRecord, ROOT, extents};
+use crate::index::{Index, NameRecord, ROOT, extents};
 use crate::inode_kind::{Device, FileKind, Meta};
 use crate::scan::InodeRecord;
-use crate::wire::{Compression, INODE_SIZE, Inode, MAX_NAME};
+use crate::wire::{INODE_SIZE, Inode, MAX_NAME};
 
+mod file;
+mod loss;
+mod walk;
+
+pub use file::File;
+pub use loss::{Loss, LossReason};
+pub use walk::{Walk, WalkEntry};
+
+mod past;
 mod xattrs;
 
 pub use xattrs::{Attribute, LostAttribute};
@@ -54,15 +56,6 @@ pub struct Stat {
     pub links: u32,
     /// Device number of a device.
     pub device: Option<Device>,
-}
-
-/// A step of a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WalkEntry {
-    /// Path from the root, no slash in front; empty for the root itself.
-    pub path: Vec<u8>,
-    /// Inode number.
-    pub ino: u32,
 }
 
 type Result<T, F> = core::result::Result<T, ReadError<<F as Flash>::Error>>;
@@ -202,7 +195,8 @@ impl<'a, F: Flash> Tree<'a, F> {
         }
         let nodes = self.index.nodes(ino);
         let (size, extents) = extents(nodes);
-        Ok(File { tree: *self, nodes, size, extents, decoded: VecDeque::new() })
+        let suspects = self.index.suspects(ino);
+        Ok(File { tree: *self, nodes, suspects, size, extents, decoded: VecDeque::new() })
     }
 
     /// All of a regular file, at most `limit` bytes.
@@ -221,11 +215,11 @@ impl<'a, F: Flash> Tree<'a, F> {
     }
 
     /// Every path below `from`, itself first, directories before what is in them, names in byte order. A directory
-    /// that a second name leads to is listed there, but not entered again: no tree is walked for ever.
+    /// that a second name leads to, or whose path is over [`MAX_PATH`](crate::check::MAX_PATH) bytes, is listed there,
+    /// but not entered: no tree is walked for ever.
     #[must_use]
     pub fn walk(&self, from: u32) -> Walk<'a> {
-        let start = WalkEntry { path: Vec::new(), ino: from };
-        Walk { index: self.index, pending: vec![start], entered: BTreeSet::new() }
+        Walk::new(self.index, from)
     }
 
     fn read_node(&self, record: &InodeRecord) -> Result<Inode, F> {
@@ -258,117 +252,6 @@ fn changed<E>(record: &InodeRecord) -> ReadError<E> {
 /// Names of a path, without empty ones and `.`.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
-}
-
-/// Decoded nodes that an open file keeps, each at most [`MAX_DECODED`](crate::codec::MAX_DECODED) bytes. A node that
-/// smaller, newer ones cut into pieces is needed again between them: with one place for it, a hostile file would have
-/// it decoded for every piece.
-const DECODED_NODES: usize = 4;
-
-/// A regular file. Reading in ascending order decodes every node about once.
-#[derive(Debug)]
-pub struct File<'a, F> {
-    tree: Tree<'a, F>,
-    nodes: &'a [InodeRecord],
-    size: u32,
-    extents: Vec<Extent>,
-    /// Nodes decoded last, the newest last.
-    decoded: VecDeque<(usize, Vec<u8>)>,
-}
-
-impl<F: Flash> File<'_, F> {
-    /// Size, bytes.
-    #[must_use]
-    pub fn size(&self) -> u32 {
-        self.size
-    }
-
-    /// The ranges that nodes cover, ascending; a node that is a hole, and what no node covers, read as zeros.
-    pub fn data_ranges(&self) -> impl Iterator<Item = (u32, u32)> {
-        let hole = Compression::Zero.id();
-        self.extents.iter().filter(move |e| self.nodes[e.node].compression != hole).map(|e| (e.start, e.end))
-    }
-
-    /// The ranges and their nodes, ascending.
-    pub fn extents(&self) -> impl Iterator<Item = (Extent, &InodeRecord)> {
-        self.extents.iter().map(|extent| (*extent, &self.nodes[extent.node]))
-    }
-
-    /// Fills `buf` from `offset` on, as far as the file reaches; the number of bytes.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`], [`ReadError::Codec`] or [`ReadError::Device`].
-    pub fn read_at(&mut self, offset: u32, buf: &mut [u8]) -> Result<usize, F> {
-        let len = buf.len().min(self.size.saturating_sub(offset) as usize);
-        let end = offset + len as u32;
-        buf[..len].fill(0);
-        let first = self.extents.partition_point(|extent| extent.end <= offset);
-        for at in first..self.extents.len() {
-            let extent = self.extents[at];
-            if extent.start >= end {
-                break;
-            }
-            let (from, to) = (extent.start.max(offset), extent.end.min(end));
-            self.copy(extent.node, from, &mut buf[(from - offset) as usize..(to - offset) as usize])?;
-        }
-        Ok(len)
-    }
-
-    fn copy(&mut self, at: usize, from: u32, into: &mut [u8]) -> Result<(), F> {
-        let node = self.nodes[at];
-        if node.compression == Compression::Zero.id() {
-            return Ok(());
-        }
-        let known = self.decoded.iter().position(|(decoded, _)| *decoded == at);
-        let entry = match known.and_then(|known| self.decoded.remove(known)) {
-            Some(entry) => entry,
-            None => (at, self.decode(&node)?),
-        };
-        let start = (from - node.offset) as usize;
-        into.copy_from_slice(&entry.1[start..start + into.len()]);
-        self.decoded.push_back(entry);
-        Ok(())
-    }
-
-    /// Decodes a node, in the place of the one that was not needed for longest.
-    fn decode(&mut self, node: &InodeRecord) -> Result<Vec<u8>, F> {
-        let full = self.decoded.len() >= DECODED_NODES;
-        let mut out = if full { self.decoded.pop_front().map(|(_, out)| out).unwrap_or_default() } else { Vec::new() };
-        out.clear();
-        let stored = self.tree.stored(node)?;
-        decode(Compression::from_id(node.compression), &stored, node.dsize, &mut out)
-            .map_err(|error| ReadError::Codec { ino: node.ino, offset: node.at, error })?;
-        Ok(out)
-    }
-}
-
-/// Paths below a directory; see [`Tree::walk`].
-#[derive(Debug)]
-pub struct Walk<'a> {
-    index: &'a Index,
-    pending: Vec<WalkEntry>,
-    entered: BTreeSet<u32>,
-}
-
-impl Iterator for Walk<'_> {
-    type Item = WalkEntry;
-
-    fn next(&mut self) -> Option<WalkEntry> {
-        let entry = self.pending.pop()?;
-        if self.index.is_directory(entry.ino) && self.entered.insert(entry.ino) {
-            let at = self.pending.len();
-            for name in self.index.names(entry.ino) {
-                let mut path = entry.path.clone();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(self.index.name(name));
-                self.pending.push(WalkEntry { path, ino: name.ino });
-            }
-            self.pending[at..].reverse();
-        }
-        Some(entry)
-    }
 }
 
 /// A path for a message: printable, unambiguous.

@@ -25,7 +25,7 @@ pub use marker::{
     CommitPoint, HEAD_COPY_OFFSETS, HEAD_SIZE, MARKER_SIZE, MAX_HEAD_LABEL, MAX_LABEL, Marker, MarkerKind,
 };
 pub use summary::{SUMMARY_MAGIC, SUMMARY_SIZE, Summary, SummaryEntry};
-pub use xattr::{MAX_XATTR_NAME, Xattr, Xref, join_xattr_name, split_xattr_name, xprefix};
+pub use xattr::{MAX_XATTR_NAME, MAX_XATTR_VALUE, XREF_SIZE, Xattr, Xref, join_xattr_name, split_xattr_name, xprefix};
 
 /// First two bytes of every node.
 pub const MAGIC: u16 = 0x1985;
@@ -144,7 +144,7 @@ impl Endian {
     }
 
     /// Overwrites the `u32` at `at`.
-    fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
+    pub(crate) fn set_u32(self, out: &mut [u8], at: usize, value: u32) {
         out[at..at + 4].copy_from_slice(&match self {
             Self::Little => value.to_le_bytes(),
             Self::Big => value.to_be_bytes(),
@@ -167,6 +167,9 @@ pub enum WireError {
     /// The node's CRC is wrong.
     #[error("bad node CRC")]
     NodeCrc,
+    /// The CRC of the data is wrong.
+    #[error("bad data CRC")]
+    DataCrc,
     /// The name's CRC is wrong, or the name is empty or holds a NUL.
     #[error("bad name")]
     Name,
@@ -217,6 +220,15 @@ fn header_crc(endian: Endian, nodetype: u16, totlen: u32) -> u32 {
     endian.put_u16(&mut head, nodetype);
     endian.put_u32(&mut head, totlen);
     crc32(&head)
+}
+
+/// CRC of a node's first `N` bytes as they were before the node was marked obsolete.
+fn fields_crc<const N: usize>(endian: Endian, bytes: &[u8]) -> u32 {
+    let mut fields = [0; N];
+    fields.copy_from_slice(&bytes[..N]);
+    let high_byte = if endian == Endian::Big { 2 } else { 3 };
+    fields[high_byte] |= ACCURATE.to_be_bytes()[0];
+    crc32(&fields)
 }
 
 /// Appends a header and returns where the node starts in `out`.

@@ -58,7 +58,7 @@ use std::time::Duration;
 pub use chip::States;
 pub use error::Error;
 pub use job::{Case, Device, Job};
-pub use kernel_guest::script::{Listing, Mode, Phase};
+pub use kernel_guest::script::{Age, Compressor, Listing, Mode, Phase};
 pub use report::{CaseResult, Outcome, Report};
 pub use state::{Block, NAND_CLEANMARKER, State};
 

@@ -1,8 +1,10 @@
 //! Support for the integration tests.
 
+pub mod aged;
 pub mod agreement;
 pub mod kernel;
-pub use kernel_guest::listing;
+pub use kernel_guest::{listing, manifest};
 pub mod ours;
 pub mod scene;
+pub mod swap;
 pub mod tools;

@@ -23,7 +23,7 @@ pub struct Seen {
 impl Seen {
     /// The tree that a flash holds.
     pub fn on<F: Flash>(flash: &F) -> Result<Self, ReadError<F::Error>> {
-        let entries = list(flash)?;
+        let entries = list(flash, RULES)?;
         Ok(Self { digest: listing::digest(&entries), lines: listing::lines(&entries) })
     }
 
@@ -35,13 +35,15 @@ impl Seen {
     }
 }
 
-fn list<F: Flash>(flash: &F) -> Result<Vec<Entry>, ReadError<F::Error>> {
-    let index = Index::open(flash, RULES)?;
+/// Every path of the tree that a flash holds, as a reader with these rules sees it.
+pub fn list<F: Flash>(flash: &F, rules: Rules) -> Result<Vec<Entry>, ReadError<F::Error>> {
+    let index = Index::open(flash, rules)?;
     let tree = Tree::new(flash, &index);
     tree.walk(ROOT).map(|step| entry(&tree, &step)).collect()
 }
 
-fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
+/// What a step of a walk leads to.
+pub(crate) fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, ReadError<F::Error>> {
     let stat = tree.stat(step.ino)?;
     let mut entry = Entry {
         path: if step.path.is_empty() { b".".to_vec() } else { [b"./", &step.path[..]].concat() },

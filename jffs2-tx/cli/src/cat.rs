@@ -4,40 +4,51 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
+use jffs2_tx::error::ReadError;
+use jffs2_tx::flash::ImageError;
 use jffs2_tx::inode_kind::FileKind;
 
 use crate::failure::{Exit, Failure};
 use crate::image::{Image, ImageArgs};
 use crate::show;
 
+mod past;
+
+type ReadResult<T> = Result<T, ReadError<ImageError>>;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     image: ImageArgs,
     /// Path in the image.
-    #[arg(value_name = "PATH")]
-    path: OsString,
+    #[arg(value_name = "PATH", required_unless_present = "ino", conflicts_with = "ino")]
+    path: Option<OsString>,
+    /// The file as it was at this version (`ls --all-versions` lists them), also one that is deleted.
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
+    /// An inode instead of a path, with a name or without.
+    #[arg(long, value_name = "N")]
+    ino: Option<u32>,
+    /// An earlier inode of that number, which the kernel has given away again since.
+    #[arg(long, requires = "ino")]
+    former: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let image = Image::open(&args.image)?;
+    match &args.path {
+        Some(path) if args.version.is_none() => live(&image, path.as_bytes()),
+        _ => past::run(&image, args),
+    }
+}
+
+/// A file of the tree.
+fn live(image: &Image, path: &[u8]) -> Result<Exit, Failure> {
     let tree = image.tree();
-    let path = args.path.as_bytes();
     let ino = tree.lookup(path)?;
     let about = |failure: Failure| failure.about(show::text(path));
     let stat = tree.stat(ino).map_err(|error| about(error.into()))?;
-    let no_file = match stat.kind {
-        FileKind::File => None,
-        FileKind::Symlink => {
-            let target = tree.read_link(ino).map_err(|error| about(error.into()))?;
-            Some(format!("is a symlink to {}", show::text(&target)))
-        }
-        FileKind::Directory => Some("is a directory".into()),
-        _ => Some("is not a regular file".into()),
-    };
-    if let Some(what) = no_file {
-        return Err(about(Failure::new(Exit::Io, what)));
-    }
+    check_kind(stat.kind, || tree.read_link(ino)).map_err(about)?;
     let mut file = tree.open(ino).map_err(|error| about(error.into()))?;
     let mut out = io::stdout().lock();
     let mut buf = vec![0; 1 << 17];
@@ -49,4 +60,15 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     out.flush().map_err(Failure::Stdout)?;
     Ok(Exit::Done)
+}
+
+/// Says what there is instead of a regular file.
+fn check_kind(kind: FileKind, target: impl FnOnce() -> ReadResult<Vec<u8>>) -> Result<(), Failure> {
+    let what = match kind {
+        FileKind::File => return Ok(()),
+        FileKind::Symlink => format!("is a symlink to {}", show::text(&target()?)),
+        FileKind::Directory => "is a directory".into(),
+        _ => "is not a regular file".into(),
+    };
+    Err(Failure::new(Exit::Io, what))
 }

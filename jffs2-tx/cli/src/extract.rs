@@ -1,188 +1,147 @@
-//! `extract`: recreates the tree of an image in a directory of the host.
+//! `extract`: recreates the tree of an image in a directory of the host, or as a tar archive.
 //!
-//! The image may come from anyone. Every name is created new, relative to an open directory, and no symlink is ever
-//! followed: see [`host`]. Names that could lead elsewhere are refused.
+//! The image may come from anyone. Names that could lead elsewhere are refused ([`plan`]); every name is created new,
+//! relative to an open directory, and no symlink is ever followed ([`host`]).
 
-use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
-use jffs2_tx::check::MAX_PATH;
-use jffs2_tx::error::ReadError;
-use jffs2_tx::flash::{ImageError, ImageFlash};
-use jffs2_tx::index::ROOT;
-use jffs2_tx::inode_kind::FileKind;
-use jffs2_tx::scan::{BlockScan, scan};
-use jffs2_tx::tree::{self, Stat, Tree};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::failure::{Exit, Failure, complain, note};
 use crate::image::{Image, ImageArgs};
-use crate::ls::join;
-use crate::show;
+use crate::{ls, show};
 
+mod contents;
+mod deleted;
 mod host;
 mod left_out;
+mod manifest;
+mod outcome;
+mod plan;
+mod progress;
+mod source;
+mod to_dir;
+mod to_tar;
 
-use host::{Dir, NewFile};
-use left_out::LeftOut;
+use host::Dir;
+use outcome::Outcome;
+use plan::Plan;
+use source::Source;
+use to_dir::Job;
+use to_tar::ToTar;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     image: ImageArgs,
     /// Directory to extract to: empty, or to be created.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present_any = ["tar", "manifest"])]
+    dir: Option<PathBuf>,
+    /// Write a tar archive (POSIX pax) instead, `-` for stdout.
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    tar: Option<PathBuf>,
+    /// Write what `jffs2-mkimage --manifest` needs to build the image again from DIR, `-` for stdout: JSON lines.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Only what is at or below this path of the image; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    only: Vec<OsString>,
+    /// What is gone from the tree and still on the flash, instead of the tree: `deleted/PATH~INO`, `orphans/INO` and
+    /// `uncommitted/TXID/PATH` (see `ls --deleted`). Extended attributes of what is gone are not known.
+    #[arg(long, conflicts_with_all = ["manifest", "only"])]
+    deleted: bool,
+    /// Leave extended attributes out.
+    #[arg(long)]
+    no_xattrs: bool,
+    /// One JSON object for each name that is missing or not whole, and one with counts.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    one_stdout(args)?;
     let image = Image::open(&args.image)?;
-    let root = Dir::create_empty(&args.dir).map_err(|failure| failure.about(args.dir.display()))?;
-    let mut job = Extract {
-        tree: image.tree(),
-        root: &root,
-        linked: HashMap::new(),
-        entered: HashSet::from([ROOT]),
-        directories: Vec::new(),
-        left_out: LeftOut::default(),
-        damaged: false,
+    let only = only(args, &image)?;
+    let root = args.dir.as_deref().map(|dir| Dir::create_empty(dir).map_err(|failure| failure.about(dir.display())));
+    let root = root.transpose()?;
+    if args.deleted {
+        return deleted::run(args, &image, root.as_ref());
+    }
+    let mut refused = 0;
+    let plan = Plan::of_tree(image.tree(), &only, |path, why| {
+        refused += 1;
+        complain(&format!("{}: {why}", show::path(path)));
+    })?;
+    let manifest = args.manifest.as_deref().map(Output::create).transpose()?;
+    let outcome = extract(args, &image, &plan, root.as_ref())?;
+    if let Some(mut out) = manifest {
+        let written = manifest::write(&mut out.to, &image, &plan, &outcome, !args.no_xattrs);
+        written.map_err(|error| out.failed(error))?;
+    }
+    outcome.say(&plan, refused, args.json)
+}
+
+/// Extracts to where it is to go; with a manifest, also hashes.
+fn extract(args: &Args, image: &Image, plan: &Plan<'_>, root: Option<&Dir>) -> Result<Outcome, Failure> {
+    let (tree, xattrs) = (image.tree(), !args.no_xattrs);
+    let hash_until = if args.manifest.is_some() { manifest::hash_until(plan, tree) } else { 0 };
+    if args.manifest.is_some() && hash_until < plan.items.len() {
+        let path = show::path(&plan.path(hash_until));
+        note(&format!("{path} and what follows: no sha256, more than {} bytes in all", manifest::MAX_HASHED));
+    }
+    let Some(tar) = &args.tar else {
+        return Job { plan, source: Source::Tree(tree), root, xattrs, hash_until }.run();
     };
-    job.run()?;
-    let count = |_, found: BlockScan| job.left_out.xattrs += found.xattr_nodes() as u32;
-    scan(&image.flash, image.index.rules(), count)?;
-    if let Some(text) = job.left_out.text() {
-        note(&format!("left out: {text}"));
-    }
-    Ok(if job.damaged { Exit::Findings } else { Exit::Done })
+    let Output { path, to } = Output::create(tar)?;
+    let result = ToTar::new(to, plan, Source::Tree(tree), xattrs, hash_until).run();
+    result.map_err(|error| failed(path, error))
 }
 
-struct Extract<'a> {
-    tree: Tree<'a, ImageFlash>,
-    root: &'a Dir,
-    /// Where an inode with several names was created first.
-    linked: HashMap<u32, Vec<u8>>,
-    entered: HashSet<u32>,
-    /// In the order of their creation. What is created in one changes its time: their metadata comes last.
-    directories: Vec<(Vec<u8>, Stat)>,
-    left_out: LeftOut,
-    damaged: bool,
+/// Stdout takes one thing.
+fn one_stdout(args: &Args) -> Result<(), Failure> {
+    let is_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    let wanted = [is_stdout(&args.tar), is_stdout(&args.manifest), args.json];
+    if wanted.iter().filter(|wanted| **wanted).count() > 1 {
+        return Err(Failure::new(Exit::Usage, "only one of --tar -, --manifest - and --json can go to stdout"));
+    }
+    Ok(())
 }
 
-impl Extract<'_> {
-    fn run(&mut self) -> Result<(), Failure> {
-        let stat = self.tree.stat(ROOT)?;
-        self.directories.push((Vec::new(), stat));
-        let mut next = 0;
-        while let Some((path, stat)) = self.directories.get(next).cloned() {
-            let dir = self.root.open_below(&path).map_err(|error| failed(&path, error))?;
-            self.fill(&dir, &path, stat.ino)?;
-            next += 1;
+/// The paths that were asked for, all of which exist.
+fn only(args: &Args, image: &Image) -> Result<Vec<Vec<u8>>, Failure> {
+    let paths: Vec<Vec<u8>> = args.only.iter().map(|path| ls::trimmed(path.as_bytes())).collect();
+    for path in &paths {
+        image.tree().lookup(path)?;
+    }
+    Ok(paths)
+}
+
+/// A file of the user's, or stdout.
+struct Output<'a> {
+    path: &'a Path,
+    to: Box<dyn Write>,
+}
+
+impl<'a> Output<'a> {
+    fn create(path: &'a Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self { path, to: Box::new(show::stdout()) });
         }
-        for (path, stat) in std::mem::take(&mut self.directories).iter().rev() {
-            let dir = self.root.open_below(path).map_err(|error| failed(path, error))?;
-            dir.set_own_meta(stat, &mut self.left_out).map_err(|error| failed(path, error))?;
-        }
-        Ok(())
+        let file = File::create(path).map_err(|error| failed(path, error))?;
+        Ok(Self { path, to: Box::new(BufWriter::with_capacity(1 << 16, file)) })
     }
 
-    /// Creates what is in a directory; directories in it stay empty until it is their turn.
-    fn fill(&mut self, dir: &Dir, path: &[u8], ino: u32) -> Result<(), Failure> {
-        let tree = self.tree;
-        for (name, record) in tree.read_dir(ino) {
-            let path = join(path, name);
-            if matches!(name, b"." | b"..") || name.contains(&b'/') {
-                self.damage(&path, "name refused");
-                continue;
-            }
-            match self.tree.stat(record.ino) {
-                Ok(stat) => self.create(dir, name, path, &stat)?,
-                Err(error) => self.damage(&path, error),
-            }
-        }
-        Ok(())
-    }
-
-    fn create(&mut self, dir: &Dir, name: &[u8], path: Vec<u8>, stat: &Stat) -> Result<(), Failure> {
-        if stat.kind == FileKind::Directory {
-            return self.create_directory(dir, name, path, stat);
-        }
-        if let Some(first) = self.linked.get(&stat.ino) {
-            return self.root.link_below(first, dir, name).map_err(|error| failed(&path, error));
-        }
-        let outcome = match stat.kind {
-            FileKind::File => self.create_file(dir, name, &path, stat).map(|()| true),
-            FileKind::Symlink => self.create_symlink(dir, name, &path, stat),
-            _ => dir.node(name, stat, &mut self.left_out),
-        };
-        let created = outcome.map_err(|error| failed(&path, error))?;
-        if created && stat.links > 1 {
-            self.linked.insert(stat.ino, path);
-        }
-        Ok(())
-    }
-
-    fn create_directory(&mut self, dir: &Dir, name: &[u8], path: Vec<u8>, stat: &Stat) -> Result<(), Failure> {
-        if path.len() > MAX_PATH {
-            self.damage(&path, "path is too long");
-        } else if !self.entered.insert(stat.ino) {
-            self.damage(&path, "directory with two names: extracted once");
-        } else {
-            dir.make_dir(name).map_err(|error| failed(&path, error))?;
-            self.directories.push((path, *stat));
-        }
-        Ok(())
-    }
-
-    fn create_file(&mut self, dir: &Dir, name: &[u8], path: &[u8], stat: &Stat) -> io::Result<()> {
-        let mut out = dir.make_file(name)?;
-        let damage = match self.tree.open(stat.ino) {
-            Ok(file) => copy(file, &mut out)?,
-            Err(error) => Some(error),
-        };
-        if let Some(error) = damage {
-            self.damage(path, error);
-        }
-        out.finish(stat, &mut self.left_out)
-    }
-
-    fn create_symlink(&mut self, dir: &Dir, name: &[u8], path: &[u8], stat: &Stat) -> io::Result<bool> {
-        match self.tree.read_link(stat.ino) {
-            Ok(target) if target.contains(&0) => self.damage(path, "symlink target holds a NUL"),
-            Ok(target) => {
-                dir.symlink(name, &target, stat, &mut self.left_out)?;
-                return Ok(true);
-            }
-            Err(error) => self.damage(path, error),
-        }
-        Ok(false)
-    }
-
-    fn damage(&mut self, path: &[u8], what: impl std::fmt::Display) {
-        self.damaged = true;
-        complain(&format!("{}: {what}", show::path(path)));
+    fn failed(&self, error: io::Error) -> Failure {
+        failed(self.path, error)
     }
 }
 
-/// Writes what can be read, seeking over holes; the rest of a damaged file stays a hole. What is damaged first.
-fn copy(mut file: tree::File<'_, ImageFlash>, out: &mut NewFile) -> io::Result<Option<ReadError<ImageError>>> {
-    let mut damage = None;
-    let mut buf = vec![0; 1 << 16];
-    let ranges: Vec<(u32, u32)> = file.data_ranges().collect();
-    for (mut at, end) in ranges {
-        while at < end {
-            let wanted = buf.len().min((end - at) as usize);
-            if let Err(error) = file.read_at(at, &mut buf[..wanted]) {
-                // A range is one node: none of it can be read.
-                damage = damage.or(Some(error));
-                break;
-            }
-            out.write_at(at, &buf[..wanted])?;
-            at += wanted as u32;
-        }
+fn failed(path: &Path, error: io::Error) -> Failure {
+    if path == Path::new("-") {
+        return Failure::Stdout(error);
     }
-    Ok(damage)
-}
-
-fn failed(path: &[u8], error: io::Error) -> Failure {
-    Failure::new(Exit::Io, format!("{}: {error}", show::path(path)))
+    Failure::new(Exit::Io, error).about(path.display())
 }

@@ -1,13 +1,10 @@
 //! `log`: the transactions whose markers are on the flash.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
-use jffs2_tx::flash::Flash;
-use jffs2_tx::index::Index;
-use jffs2_tx::scan::{BlockState, MarkerRecord, scan_one};
+use jffs2_tx::history::{TxRecord, TxState, transactions};
+use jffs2_tx::scan::MarkerRecord;
 use jffs2_tx::tx::{DigestState, verify_digest};
-use jffs2_tx::wire::{CommitPoint, MarkerKind};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -52,7 +49,8 @@ struct Transaction {
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let image = Image::open(&args.image)?;
     let mut out = show::stdout();
-    for transaction in transactions(&image)? {
+    for tx in transactions(&image.flash, &image.index)? {
+        let transaction = Transaction::of(&image, &tx)?;
         if args.json {
             show::json(&mut out, &transaction)?;
         } else {
@@ -63,32 +61,23 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Transactions by sequence number.
-fn transactions(image: &Image) -> Result<Vec<Transaction>, Failure> {
-    let mut by_id: BTreeMap<(u64, [u8; 16]), Vec<&MarkerRecord>> = BTreeMap::new();
-    for record in image.index.markers() {
-        by_id.entry((record.marker.sequence, record.marker.txid)).or_default().push(record);
-    }
-    by_id.into_values().map(|records| Transaction::of(image, &records)).collect()
-}
-
 impl Transaction {
-    /// From all markers of one transaction, at least one.
-    fn of(image: &Image, records: &[&MarkerRecord]) -> Result<Self, Failure> {
-        let geometry = image.index.geometry();
-        let of_kind = |kind| records.iter().copied().filter(move |record| record.marker.kind == kind);
-        // The copy in the body has the whole label; those in a head may be all that power left.
-        let commit = of_kind(MarkerKind::Commit).min_by_key(|record| record.in_head);
-        let any = &commit.unwrap_or(records[0]).marker;
+    fn of(image: &Image, tx: &TxRecord) -> Result<Self, Failure> {
+        let marker = tx.fields();
+        let commit = tx.commit_block.map(|_| &tx.marker);
         Ok(Self {
-            txid: show::digits(&any.txid),
-            sequence: any.sequence,
-            label: show::text(any.label.as_bytes()),
-            time: any.time,
-            commit_point: any.commit_point.map_or_else(|| "undecided".into(), |point| point.to_string()),
-            state: commit.map_or(Ok("leftover"), |commit| state(image, records, commit))?,
-            payload_blocks: of_kind(MarkerKind::Begin).map(|record| geometry.block_of(record.at)).collect(),
-            commit_block: commit.map(|commit| geometry.block_of(commit.at)),
+            txid: show::digits(&marker.txid),
+            sequence: marker.sequence,
+            label: show::text(marker.label.as_bytes()),
+            time: marker.time,
+            commit_point: marker.commit_point.map_or_else(|| "undecided".into(), |point| point.to_string()),
+            state: match tx.state {
+                TxState::Committed => "committed",
+                TxState::NotSealed => "committed-not-sealed",
+                TxState::Leftover => "leftover",
+            },
+            payload_blocks: tx.payload_blocks.clone(),
+            commit_block: tx.commit_block,
             digest: commit.map_or(Ok("none"), |commit| digest_state(image, commit))?,
         })
     }
@@ -121,30 +110,6 @@ fn ranges(blocks: &[u32]) -> String {
     let texts: Vec<String> =
         runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") }).collect();
     if texts.is_empty() { "none".into() } else { texts.join(" ") }
-}
-
-/// What became of a transaction that has a commit marker.
-fn state(image: &Image, records: &[&MarkerRecord], commit: &MarkerRecord) -> Result<&'static str, Failure> {
-    let visible = is_visible(&image.index, commit);
-    Ok(match commit.marker.commit_point {
-        _ if !visible => "leftover",
-        Some(CommitPoint::Head) if records.iter().filter(|record| record.in_head).count() < 2 => "committed-not-sealed",
-        Some(CommitPoint::Dirent) if !has_dirent_behind(image, commit)? => "leftover",
-        _ => "committed",
-    })
-}
-
-fn is_visible(index: &Index, commit: &MarkerRecord) -> bool {
-    let block = index.geometry().block_of(commit.at) as usize;
-    index.blocks().get(block).is_some_and(|block| block.state == BlockState::Used)
-}
-
-/// A dirent commit: the marker is the last node before the one dirent that matters.
-fn has_dirent_behind(image: &Image, commit: &MarkerRecord) -> Result<bool, Failure> {
-    let geometry = image.flash.geometry();
-    let mut bytes = vec![0; geometry.eraseblock() as usize];
-    let found = scan_one(&image.flash, image.index.rules(), geometry.block_of(commit.at), &mut bytes)?;
-    Ok(found.dirents.iter().any(|dirent| dirent.at > commit.at))
 }
 
 /// Whether what the transaction wrote agrees with the digest in its commit marker.

@@ -15,6 +15,9 @@ use crate::failure::{Exit, Failure, complain};
 use crate::image::{Image, ImageArgs};
 use crate::show;
 
+mod deleted;
+mod versions;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -28,6 +31,16 @@ pub(crate) struct Args {
     /// All directories below, too.
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// What is gone but still on the flash, at PATH and below: names that were deleted or replaced, inodes without a
+    /// name, and what transactions that were not committed would have changed. Standing, what can be recovered, when it
+    /// went, inode number, size, path.
+    #[arg(long, conflicts_with_all = ["long", "recursive"])]
+    deleted: bool,
+    /// Every version of a file that is on the flash (a node is a version; neighbours of the same size, time and mode
+    /// are one line), or of all that is in a directory: versions, standing, mode, size, time, flash offset, inode
+    /// number, path.
+    #[arg(long, conflicts_with_all = ["long", "deleted"])]
+    all_versions: bool,
     /// One JSON object for each name, with its full path.
     #[arg(long)]
     json: bool,
@@ -81,6 +94,12 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let image = Image::open(&args.image)?;
     let tree = image.tree();
     let from = args.path.as_bytes();
+    if args.deleted {
+        return deleted::run(&image, from, args.json);
+    }
+    if args.all_versions {
+        return versions::run(&image, from, args.recursive, args.json);
+    }
     let ino = tree.lookup(from)?;
     let mut out = show::stdout();
     let mut listing = Listing { args, tree, out: &mut out, damaged: false };
@@ -250,7 +269,7 @@ fn type_name(kind: FileKind) -> &'static str {
 }
 
 /// A path without the slashes and dots that mean nothing.
-fn trimmed(path: &[u8]) -> Vec<u8> {
+pub(crate) fn trimmed(path: &[u8]) -> Vec<u8> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.collect::<Vec<_>>().join(&b'/')
 }

@@ -1,43 +1,15 @@
 //! How things look in the output: bytes, times, JSON lines.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
+pub(crate) use jffs2_tx::manifest::{escape as text, to_hex as digits};
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Bytes as text: UTF-8 stays, control characters and all other bytes become `\xNN`, a backslash `\\`.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\\' => out.push_str("\\\\"),
-                c if c.is_control() => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| hex(&mut out, byte)),
-                c => out.push(c),
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| hex(&mut out, *byte));
-    }
-    out
-}
-
-fn hex(out: &mut String, byte: u8) {
-    let _ = write!(out, "\\x{byte:02x}");
-}
-
 /// A path from the root, with a slash in front.
 pub(crate) fn path(bytes: &[u8]) -> String {
     format!("/{}", text(bytes))
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn digits(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Seconds since 1970 as `2024-08-22T18:51:38Z`.
@@ -88,8 +60,6 @@ mod tests {
 
     #[test]
     fn bytes_are_shown_unambiguously() {
-        assert_eq!(text("grün".as_bytes()), "grün");
-        assert_eq!(text(b"a\\x\n\xff\x7f"), r"a\\x\x0a\xff\x7f");
         assert_eq!(path(b""), "/");
     }
 

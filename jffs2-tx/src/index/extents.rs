@@ -42,7 +42,10 @@ pub fn extents(nodes: &[InodeRecord]) -> (u32, Vec<Extent>) {
 }
 
 /// Gives the parts of `start..end` that no newer node has to node `node`.
-fn cover(gaps: &mut BTreeMap<u32, u32>, start: u32, end: u32, node: usize, found: &mut Vec<Extent>) {
+pub(crate) fn cover(gaps: &mut BTreeMap<u32, u32>, start: u32, end: u32, node: usize, found: &mut Vec<Extent>) {
+    if start >= end {
+        return;
+    }
     let first = gaps.range(..=start).next_back().map_or(start, |gap| *gap.0);
     let touched: Vec<(u32, u32)> = gaps.range(first..end).map(|gap| (*gap.0, *gap.1)).collect();
     for (gap_start, gap_end) in touched {

@@ -10,16 +10,26 @@ use alloc::vec::Vec;
 use super::{Index, extents};
 
 pub(super) fn count(index: &mut Index) {
-    let mut live = Vec::new();
-    for ino in index.reachable() {
-        live_inode_nodes(index, ino, &mut live);
-        live_dirents(index, ino, &mut live);
-    }
-    for at in live {
+    for at in index.live_nodes() {
         let block = index.geometry.block_of(at) as usize;
         if let Some(info) = index.blocks.get_mut(block) {
             info.live += 1;
         }
+    }
+}
+
+impl Index {
+    /// Flash offsets of the live nodes, ascending.
+    #[must_use]
+    pub fn live_nodes(&self) -> Vec<u32> {
+        let mut live = Vec::new();
+        for ino in self.reachable() {
+            live_inode_nodes(self, ino, &mut live);
+            live_dirents(self, ino, &mut live);
+        }
+        live.sort_unstable();
+        live.dedup();
+        live
     }
 }
 

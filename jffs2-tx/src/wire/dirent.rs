@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Endian, WireError, emit_header, emit_pad4, nodetype, parse_as};
+use super::{Endian, WireError, emit_header, emit_pad4, fields_crc, nodetype, parse_as};
 use crate::crc::crc32;
 
 /// Size of a dirent node without its name, bytes.
@@ -28,27 +28,34 @@ pub struct Dirent<'a> {
 }
 
 impl<'a> Dirent<'a> {
-    /// Reads a node and checks its node CRC and its name's.
+    /// Reads a node, marked obsolete or not, and checks its node CRC and its name's.
     ///
     /// # Errors
     /// [`WireError`]; a name with a NUL in it is no name to any reader ([`WireError::Name`]).
     pub fn parse(endian: Endian, bytes: &'a [u8]) -> Result<Self, WireError> {
         let bytes = parse_as(endian, bytes, nodetype::DIRENT, DIRENT_SIZE)?;
-        if crc32(&bytes[..32]) != endian.u32(bytes, 32) {
+        if fields_crc::<32>(endian, bytes) != endian.u32(bytes, 32) {
             return Err(WireError::NodeCrc);
         }
         let name = bytes[DIRENT_SIZE..].get(..usize::from(bytes[28])).ok_or(WireError::Length)?;
         if name.is_empty() || name.contains(&0) || crc32(name) != endian.u32(bytes, 36) {
             return Err(WireError::Name);
         }
-        Ok(Self {
+        Ok(Self::fields(endian, bytes))
+    }
+
+    /// The fields of the node whose first [`DIRENT_SIZE`] bytes, at least, are `bytes`, and as much of its name as is
+    /// there; nothing is checked.
+    pub(crate) fn fields(endian: Endian, bytes: &'a [u8]) -> Self {
+        let rest = &bytes[DIRENT_SIZE..];
+        Self {
             pino: endian.u32(bytes, 12),
             version: endian.u32(bytes, 16),
             ino: endian.u32(bytes, 20),
             mctime: endian.u32(bytes, 24),
             kind: bytes[29],
-            name,
-        })
+            name: &rest[..rest.len().min(usize::from(bytes[28]))],
+        }
     }
 
     /// Bytes that a node with a name of `len` bytes takes on flash, padding included.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Endian, WireError, emit_header, emit_pad4, nodetype, parse_as};
+use super::{Endian, WireError, emit_header, emit_pad4, fields_crc, nodetype, parse_as};
 use crate::crc::crc32;
 
 /// Size of an inode node without its data, bytes.
@@ -17,39 +17,55 @@ pub enum Compression {
     Zero,
     /// Runs by last occurrence.
     Rtime,
+    /// Rubin's coder with fixed probabilities. Reserved; Linux does not read it.
+    Rubinmips,
+    /// Reserved, and written by nobody; Linux does not read it, nor does this library.
+    Copy,
+    /// Rubin's coder with probabilities of its own.
+    Dynrubin,
     /// A zlib stream.
     Zlib,
     /// LZO1X, as Linux writes where it may.
     Lzo,
-    /// A compressor that this library does not decode, by its number.
+    /// A raw LZMA stream, as OpenWrt's Linux writes; stock Linux does not read it.
+    Lzma,
+    /// A compressor that this library does not know, by its number.
     Other(u8),
 }
+
+/// Compressors by number on flash (Linux include/uapi/linux/jffs2.h; 8 is OpenWrt's).
+const COMPRESSIONS: [(Compression, &str); 9] = [
+    (Compression::None, "none"),
+    (Compression::Zero, "zero"),
+    (Compression::Rtime, "rtime"),
+    (Compression::Rubinmips, "rubinmips"),
+    (Compression::Copy, "copy"),
+    (Compression::Dynrubin, "dynrubin"),
+    (Compression::Zlib, "zlib"),
+    (Compression::Lzo, "lzo"),
+    (Compression::Lzma, "lzma"),
+];
 
 impl Compression {
     /// From the number on flash.
     #[must_use]
     pub fn from_id(id: u8) -> Self {
-        match id {
-            0 => Self::None,
-            1 => Self::Zero,
-            2 => Self::Rtime,
-            6 => Self::Zlib,
-            7 => Self::Lzo,
-            other => Self::Other(other),
-        }
+        COMPRESSIONS.get(usize::from(id)).map_or(Self::Other(id), |known| known.0)
     }
 
     /// The number on flash.
     #[must_use]
     pub fn id(self) -> u8 {
         match self {
-            Self::None => 0,
-            Self::Zero => 1,
-            Self::Rtime => 2,
-            Self::Zlib => 6,
-            Self::Lzo => 7,
             Self::Other(id) => id,
+            known => COMPRESSIONS.iter().position(|other| other.0 == known).map_or(u8::MAX, |id| id as u8),
         }
+    }
+
+    /// Its name, as in mkfs.jffs2's options; "unknown" for a number that has none.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        COMPRESSIONS.iter().find(|known| known.0 == self).map_or("unknown", |known| known.1)
     }
 }
 
@@ -87,18 +103,28 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// Reads a node and checks its node CRC and that its lengths agree; [`Inode::data_is_good`] checks the data.
+    /// Reads a node, marked obsolete or not, and checks its node CRC and that its lengths agree; [`Inode::data_is_good`] checks the data.
     ///
     /// # Errors
     /// [`WireError`]. As Linux does, a node whose offset lies past its isize, or whose csize does not fit its total
     /// length, is no node ([`WireError::Length`]).
     pub fn parse(endian: Endian, bytes: &[u8]) -> Result<Self, WireError> {
         let bytes = parse_as(endian, bytes, nodetype::INODE, INODE_SIZE)?;
-        if crc32(&bytes[..60]) != endian.u32(bytes, 64) {
+        if fields_crc::<60>(endian, bytes) != endian.u32(bytes, 64) {
             return Err(WireError::NodeCrc);
         }
+        let node = Self::fields(endian, bytes);
+        let stored = u64::from(node.csize) + INODE_SIZE as u64;
+        if stored.next_multiple_of(4) != (bytes.len() as u64).next_multiple_of(4) || node.offset > node.isize {
+            return Err(WireError::Length);
+        }
+        Ok(node)
+    }
+
+    /// The fields of the node whose first [`INODE_SIZE`] bytes, at least, are `bytes`; nothing is checked.
+    pub(crate) fn fields(endian: Endian, bytes: &[u8]) -> Self {
         let u32_at = |at| endian.u32(bytes, at);
-        let node = Self {
+        Self {
             ino: u32_at(12),
             version: u32_at(16),
             mode: u32_at(20),
@@ -113,12 +139,7 @@ impl Inode {
             dsize: u32_at(52),
             compression: Compression::from_id(bytes[56]),
             data_crc: u32_at(60),
-        };
-        let stored = u64::from(node.csize) + INODE_SIZE as u64;
-        if stored.next_multiple_of(4) != (bytes.len() as u64).next_multiple_of(4) || node.offset > node.isize {
-            return Err(WireError::Length);
         }
-        Ok(node)
     }
 
     /// The stored data of the node that `bytes` holds.

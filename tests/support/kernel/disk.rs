@@ -97,12 +97,14 @@ impl Plan {
         }));
     }
 
-    /// Room on the second disk.
+    /// Room on the second disk, and behind it for the copies that the case asks for.
     fn place(&mut self, case: &Case) -> u64 {
         let (offset, device) = (self.dumped, case.state.device);
         let len = device.blocks() as usize * device.block_size() as usize;
-        self.places.push(Place { case: case.name.clone(), offset, len });
-        self.dumped += len as u64;
+        for name in case.dumped_names() {
+            self.places.push(Place { case: name, offset: self.dumped, len });
+            self.dumped += len as u64;
+        }
         offset
     }
 

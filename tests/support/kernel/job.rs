@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kernel_guest::script::{DeviceStep, Listing, Mode};
+use kernel_guest::script::{Age, DeviceStep, Listing, Mode};
 
 use super::{Error, State};
 
@@ -112,6 +112,19 @@ impl Case {
     /// Like [`Case::read_write`], but the kernel writes twice what the flash can hold.
     pub fn heavy(name: impl Into<String>, state: State) -> Self {
         Self { mode: Mode::Heavy, ..Self::read_only(name, state) }
+    }
+
+    /// A case in which a file system grows old. There is a [`super::Phase::ReadOnly`] for it and for each copy taken on
+    /// the way, under [`Age::cut_name`]; all of them are dumped, and listed as a [`crate::manifest`].
+    pub fn age(name: impl Into<String>, state: State, age: Age) -> Self {
+        Self { mode: Mode::Age(age), dump: true, ..Self::read_only(name, state) }
+    }
+
+    /// What the flashes are called that the report shall have.
+    pub(super) fn dumped_names(&self) -> Vec<String> {
+        let cuts = if let Mode::Age(age) = self.mode { age.cuts } else { 0 };
+        let own = self.dump.then(|| self.name.clone());
+        own.into_iter().chain((1..=cuts).map(|number| Age::cut_name(&self.name, number))).collect()
     }
 
     /// The same case, with what the flash holds after it: [`super::Report::dumps`].

@@ -74,7 +74,7 @@ fn geometry_that_contradicts_the_image() {
         &nor,
         &["-e", "8k"],
         7,
-        "eraseblock size 8 KiB contradicts the image: the node at 0x15b0 would cross from one eraseblock to the next; \
+        "eraseblock size 8 KiB contradicts the image: the node at 0x15f4 would cross from one eraseblock to the next; \
          it looks like 16 KiB",
     );
     let marker = "contradicts the image: the node at 0x4000 stands at an eraseblock's start only; it looks like 16 KiB";

@@ -181,6 +181,10 @@ pub(crate) fn sample(layout: Layout) -> Vec<u8> {
     // A hole between two pieces, and one at the end.
     image.dirent(1, "sparse", 10, File);
     image.inode(10, 0o100_600, b"start", |_| {});
+    image.inode(10, 0o100_600, &[], |node| {
+        (node.offset, node.isize) = (5, 1 << 20);
+        (node.dsize, node.compression) = ((1 << 20) - 5, Compression::Zero);
+    });
     image.inode(10, 0o100_600, b"end", |node| (node.offset, node.isize) = (1 << 20, (1 << 20) + 3));
     image.inode(10, 0o100_600, &[], |node| {
         (node.offset, node.isize) = ((1 << 20) + 3, 2 << 20);

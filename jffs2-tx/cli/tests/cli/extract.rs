@@ -21,8 +21,9 @@ fn recreates_the_tree() {
         let root = bench.path("root");
         let done = run("extract", &image, &[&root]);
         assert_eq!(done.code, 0, "{}", done.err);
-        assert!(done.err.starts_with("jffs2-tx: note: left out: ") && done.err.contains("1 sockets"), "{}", done.err);
-        assert_eq!(done.err.lines().count(), 1);
+        // Only root may create devices, and not everywhere.
+        let left_out = done.err.starts_with("jffs2-tx: note: left out: ") && done.err.lines().count() == 1;
+        assert!(done.err.is_empty() || left_out, "{}", done.err);
         assert_tree(&root);
         fs::remove_dir_all(&root).unwrap();
     }
@@ -37,6 +38,7 @@ fn assert_tree(root: &Path) {
     assert_eq!(fs::read(root.join("big")).unwrap(), big());
     assert_eq!(fs::read(root.join(&weird)).unwrap(), b"bytes");
     assert!(stat("pipe").file_type().is_fifo());
+    assert!(stat("socket").file_type().is_socket());
     let sparse = stat("sparse");
     assert_eq!(sparse.len(), 2 << 20);
     assert!(sparse.blocks() * 512 < 1 << 20, "holes take space");
@@ -53,7 +55,7 @@ fn assert_tree(root: &Path) {
         assert!(stat("console").file_type().is_char_device());
         assert_eq!(stat("console").rdev(), 5 << 8 | 1);
     }
-    assert!(!root.join("socket").exists() && !root.join("gone").exists());
+    assert!(!root.join("gone").exists());
 }
 
 #[test]
@@ -148,7 +150,12 @@ fn extracts_what_is_left_of_a_damaged_file() {
         image.dirent(1, "nothing", 12, File);
     });
     assert_eq!(done.code, 1);
-    assert!(done.err.contains("/half: inode 10, node at ") && done.err.contains("/nul: "), "{}", done.err);
+    assert!(
+        done.err.contains("/half: bytes 4096 to 8192 lost: compressed data is damaged, node at ")
+            && done.err.contains("/nul: "),
+        "{}",
+        done.err
+    );
     let half = fs::read(bench.path("root/half")).unwrap();
     assert_eq!((half.len(), &half[..4096], &half[4096..]), (8192, &[7; 4096][..], &[0; 4096][..]));
 }

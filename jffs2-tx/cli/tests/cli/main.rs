@@ -5,5 +5,8 @@ mod check_log;
 mod common;
 mod containers;
 mod extract;
+mod history;
+#[cfg(feature = "mount")]
+mod mount;
 mod read;
 mod update;

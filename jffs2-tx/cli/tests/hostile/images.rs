@@ -1,7 +1,7 @@
 //! The hostile images, each with one idea.
 
 use jffs2_tx::inode_kind::FileKind::{Directory, File, Symlink};
-use jffs2_tx::wire::{Cleanmarker, CommitPoint, Compression, Dirent, Endian, Inode, Marker, MarkerKind};
+use jffs2_tx::wire::{Cleanmarker, CommitPoint, Compression, Dirent, Endian, Inode, Marker, MarkerKind, Xattr, Xref};
 
 use crate::common::{Builder, Layout};
 
@@ -12,7 +12,7 @@ pub(crate) type Hostile = (&'static str, fn() -> Vec<u8>);
 const LAYOUT: Layout = Layout { endian: Endian::Little, eraseblock: 65536, cleanmarkers: true, summaries: false };
 
 /// Smaller ones first.
-pub(crate) const ALL: [Hostile; 14] = [
+pub(crate) const ALL: [Hostile; 15] = [
     ("directories in circles", circles),
     ("a file of 4 GiB in two nodes", huge_hole),
     ("lengths of 0xffffffff", longest_nodes),
@@ -21,9 +21,11 @@ pub(crate) const ALL: [Hostile; 14] = [
     ("symlinks as directories", symlinks),
     ("random bytes behind good headers", garbage),
     ("a marker of another transaction every 100 bytes", markers),
+    ("one large attribute of 3,000 files, and 10,000 of one", attributes),
     ("64 MiB in 64 small nodes", real_bomb),
     ("50,000 names of one directory of 50,000 names", names_of_one_directory),
     ("a large node under thousands of small ones", sieve),
+    ("a chain of 20,000 directories that are deleted", deleted_chain),
     ("100,000 names of one file of 20,000 nodes", names_of_one_file),
     ("a chain of 100,000 directories", chain),
     ("1,000,000 dirents of one name", versions_of_one_name),
@@ -55,6 +57,31 @@ fn markers() -> Vec<u8> {
         };
         marker.emit(LAYOUT.endian, &mut node);
         image.node(&node);
+    }
+    image.finish()
+}
+
+fn attributes() -> Vec<u8> {
+    let mut image = Bulk::new();
+    let add = |image: &mut Bulk, xid: u32, name: &[u8], value: &[u8]| {
+        let mut node = Vec::new();
+        Xattr { xid, version: 1, prefix: 1, name, value }.emit(LAYOUT.endian, &mut node);
+        image.node(&node);
+    };
+    let tie = |image: &mut Bulk, ino: u32, xid: u32| {
+        let mut node = Vec::new();
+        Xref { ino, xid, seqno: 2 * xid }.emit(LAYOUT.endian, &mut node);
+        image.node(&node);
+    };
+    add(&mut image, 1, b"large", &[b'v'; 60_000]);
+    for ino in 2..3002 {
+        image.inode(ino, 0o100_644, b"here", |_| {});
+        image.dirent(1, format!("file{ino}").as_bytes(), ino, 8);
+        tie(&mut image, ino, 1);
+    }
+    for xid in 2..10_002 {
+        add(&mut image, xid, format!("name{}", xid / 2).as_bytes(), &xid.to_le_bytes());
+        tie(&mut image, 2, xid);
     }
     image.finish()
 }
@@ -113,6 +140,13 @@ impl Bulk {
         let mut node = Vec::new();
         inode.emit(LAYOUT.endian, &mut node, stored);
         self.node(&node);
+    }
+
+    fn chain(&mut self, len: u32) {
+        for ino in 2..2 + len {
+            self.dirent(ino - 1, b"d", ino, 4);
+            self.inode(ino, 0o040_755, &[], |_| {});
+        }
     }
 
     fn finish(mut self) -> Vec<u8> {
@@ -276,10 +310,15 @@ fn garbage() -> Vec<u8> {
 
 fn chain() -> Vec<u8> {
     let mut image = Bulk::new();
-    for ino in 2..100_002 {
-        image.dirent(ino - 1, b"d", ino, 4);
-        image.inode(ino, 0o040_755, &[], |_| {});
-    }
+    image.chain(100_000);
+    image.finish()
+}
+
+/// The path of each is looked for on its own.
+fn deleted_chain() -> Vec<u8> {
+    let mut image = Bulk::new();
+    image.chain(20_000);
+    image.dirent(1, b"d", 0, 0);
     image.finish()
 }
 

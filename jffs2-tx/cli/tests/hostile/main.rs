@@ -27,12 +27,17 @@ const MULTIPLE: u64 = 4;
 const COMMANDS: &[&[&str]] = &[
     &["ls", "-lR"],
     &["ls", "-R", "--json"],
+    &["ls", "--deleted"],
+    &["ls", "--all-versions", "-R"],
+    &["cat", "--ino=2", "--version=1000"],
     &["info"],
     &["info", "--json"],
     &["check"],
     &["check", "--json"],
     &["log"],
     &["extract", "OUT"],
+    &["extract", "--tar", "/dev/null"],
+    &["extract", "OUT", "--manifest", "/dev/null"],
 ];
 
 #[test]

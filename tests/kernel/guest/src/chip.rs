@@ -15,6 +15,10 @@ use crate::{boot, sys};
 
 /// How many bytes of data a page has for each byte of its spare area.
 const OOB_SHARE: usize = 32;
+/// Length of a cleanmarker in the spare area.
+const CLEANMARKER_LEN: usize = 8;
+/// Length of a cleanmarker among the data.
+const NOR_CLEANMARKER_LEN: u64 = 12;
 /// How many bytes have an error correction code of their own.
 const STEP: usize = 256;
 
@@ -25,6 +29,16 @@ pub(crate) struct Chip {
     mtd: File,
     held: Vec<Held>,
 }
+
+/// What an eraseblock holds: its bytes, and on NAND where its cleanmarker is.
+#[derive(PartialEq, Eq)]
+pub(crate) struct BlockCopy {
+    pub(crate) data: Vec<u8>,
+    oob: Vec<u8>,
+}
+
+/// What the first node of an eraseblock begins with: its header and the fields behind that.
+pub(crate) type Head = [u8; 24];
 
 /// What we know of an eraseblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,16 +78,72 @@ impl Chip {
         Amount { file, times: if mode == Mode::Heavy { twice_over } else { 3 } }
     }
 
+    /// Number of eraseblocks.
+    pub(crate) fn blocks(&self) -> u32 {
+        self.step.blocks
+    }
+
+    /// Bytes in all eraseblocks.
+    pub(crate) fn size(&self) -> u64 {
+        u64::from(self.step.blocks) * u64::from(self.step.block_size)
+    }
+
     /// Copies what it holds to the second disk.
     pub(crate) fn dump(&self, offset: u64) -> Result<()> {
         let disk = OpenOptions::new().write(true).open("/dev/vdb").context("disk for what the flash holds")?;
-        let mut bytes = vec![0; self.step.block_size as usize];
-        for block in 0..u64::from(self.step.blocks) {
-            let start = block * u64::from(self.step.block_size);
-            self.mtd.read_exact_at(&mut bytes, start).context("read an eraseblock")?;
-            disk.write_all_at(&bytes, offset + start).context("write to the second disk")?;
+        for (start, block) in self.starts().zip(self.copy()?) {
+            disk.write_all_at(&block.data, offset + start).context("write to the second disk")?;
         }
         disk.sync_all().context("write to the second disk")
+    }
+
+    fn starts(&self) -> impl Iterator<Item = u64> + use<> {
+        let block_size = u64::from(self.step.block_size);
+        (0..u64::from(self.step.blocks)).map(move |block| block * block_size)
+    }
+
+    fn is_nand(&self) -> bool {
+        self.step.page_size < self.step.block_size
+    }
+
+    /// All that it holds; it may be mounted.
+    pub(crate) fn copy(&self) -> Result<Vec<BlockCopy>> {
+        self.starts().map(|start| self.copy_block(start)).collect()
+    }
+
+    fn copy_block(&self, start: u64) -> Result<BlockCopy> {
+        let mut data = vec![0; self.step.block_size as usize];
+        self.mtd.read_exact_at(&mut data, start).context("read an eraseblock")?;
+        let mut oob = vec![0xff; if self.is_nand() { CLEANMARKER_LEN } else { 0 }];
+        if self.is_nand() {
+            sys::read_oob(&self.mtd, start, &mut oob, OobLayout::Free).context("read a spare area")?;
+        }
+        Ok(BlockCopy { data, oob })
+    }
+
+    /// Makes it hold a copy again.
+    pub(crate) fn restore(&self, copy: &[BlockCopy]) -> Result<()> {
+        for (start, wanted) in self.starts().zip(copy) {
+            let now = self.copy_block(start)?;
+            if now == *wanted {
+                continue;
+            }
+            sys::erase(&self.mtd, start, self.step.block_size.into()).context("erase")?;
+            if !is_erased(&wanted.oob) {
+                self.program_oob(start, &wanted.oob)?;
+            }
+            self.program_pages(start, &wanted.data)?;
+        }
+        Ok(())
+    }
+
+    /// What the first node of each eraseblock begins with.
+    pub(crate) fn heads(&self) -> Result<Vec<Head>> {
+        let skip = if self.is_nand() { 0 } else { NOR_CLEANMARKER_LEN };
+        let mut head = [0; size_of::<Head>()];
+        self.starts()
+            .map(|start| self.mtd.read_exact_at(&mut head, start + skip).context("read a head").map(|()| head))
+            .collect()
     }
 
     /// Forgets what the eraseblocks hold, as someone else may have written to them.

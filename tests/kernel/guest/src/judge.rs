@@ -6,14 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kernel_guest::listing::{self, Entry};
-use kernel_guest::script::{BlockStep, CaseStep, DeviceStep, Mode, Phase, Step};
+use kernel_guest::manifest;
+use kernel_guest::script::{Age, BlockStep, CaseStep, DeviceStep, Mode, Phase, Step};
 use nix::mount::{MsFlags, mount, umount};
 
 use crate::chip::Chip;
 use crate::disk::Disk;
 use crate::kernel_log::KernelLog;
 use crate::memo::Memo;
-use crate::{one_line, work};
+use crate::{age, one_line, work};
 
 const MOUNT_POINT: &str = "/flash";
 /// Mount option that keeps the kernel from LZO, which the host's reader of a copied flash can't decode.
@@ -72,9 +73,17 @@ impl<'a> Judge<'a> {
                     chip.forget();
                     look(chip, memo, case, Phase::Remount);
                 }
+                Mode::Age(age) => {
+                    if let Err(error) = age_and_look(chip, case, age) {
+                        report_error(case, Phase::Work, &error);
+                    }
+                    chip.forget();
+                }
             },
         }
-        if let (Some(offset), Some(chip)) = (case.dump, &self.chip) {
+        // An aged flash has been copied by now.
+        let dump = case.dump.filter(|_| !matches!(case.mode, Mode::Age(_)));
+        if let (Some(offset), Some(chip)) = (dump, &self.chip) {
             chip.dump(offset)?;
         }
         self.log.report(&case.name);
@@ -126,8 +135,37 @@ fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
     }
 }
 
+/// Ages the file system, then lists and copies it, and likewise each copy that was taken on the way.
+fn age_and_look(chip: &Chip, case: &CaseStep, age: Age) -> Result<()> {
+    let cuts = age::grow_old(chip, case, age, Path::new(MOUNT_POINT))?;
+    let mut offset = case.dump.context("an aged file system has to be copied")?;
+    report_manifest(chip, &case.name, offset)?;
+    for (number, cut) in (1..).zip(&cuts) {
+        offset += chip.size();
+        chip.restore(cut)?;
+        report_manifest(chip, &Age::cut_name(&case.name, number), offset)?;
+    }
+    Ok(())
+}
+
+fn report_manifest(chip: &Chip, name: &str, offset: u64) -> Result<()> {
+    chip.dump(offset)?;
+    let lines = mounted(chip, MsFlags::MS_RDONLY, None, |root| Ok(manifest::lines(root)))?;
+    for line in &lines {
+        println!("LIST {name} {line}");
+    }
+    let digest = listing::hex(&listing::content_digest(lines.join("\n").as_bytes()));
+    println!("RESULT {name} {} {digest} {}", Phase::ReadOnly, lines.len());
+    Ok(())
+}
+
 /// Does something with the mounted flash; it is unmounted whatever comes of it.
-fn mounted<T>(chip: &Chip, flags: MsFlags, options: Option<&str>, act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+pub(crate) fn mounted<T>(
+    chip: &Chip,
+    flags: MsFlags,
+    options: Option<&str>,
+    act: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
     let source = chip.mount_source();
     mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, options).context("mount")?;
     let outcome = act(Path::new(MOUNT_POINT));

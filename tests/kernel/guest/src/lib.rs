@@ -1,5 +1,6 @@
 //! What the rig on the host and the first process of the guest must agree on:
-//! the job on the disk ([`script`]) and the text form of a tree ([`listing`]).
+//! the job on the disk ([`script`]) and the text form of a tree ([`listing`], [`manifest`]).
 
 pub mod listing;
+pub mod manifest;
 pub mod script;

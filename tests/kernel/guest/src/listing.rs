@@ -161,7 +161,7 @@ impl WalkError {
     }
 }
 
-fn names(root: &Path, directory: &[u8]) -> Result<Vec<Vec<u8>>, WalkError> {
+pub(crate) fn names(root: &Path, directory: &[u8]) -> Result<Vec<Vec<u8>>, WalkError> {
     let fail = WalkError::at("list", directory);
     fs::read_dir(on_disk(root, directory))
         .map_err(&fail)?
@@ -169,7 +169,7 @@ fn names(root: &Path, directory: &[u8]) -> Result<Vec<Vec<u8>>, WalkError> {
         .collect()
 }
 
-fn read_entry(root: &Path, path: Vec<u8>, digest: &mut FileDigest<'_>) -> Result<Entry, WalkError> {
+pub(crate) fn read_entry(root: &Path, path: Vec<u8>, digest: &mut FileDigest<'_>) -> Result<Entry, WalkError> {
     let place = on_disk(root, &path);
     let meta = fs::symlink_metadata(&place).map_err(WalkError::at("stat", &path))?;
     let mut entry = from_metadata(path, &meta);
@@ -184,7 +184,7 @@ fn read_entry(root: &Path, path: Vec<u8>, digest: &mut FileDigest<'_>) -> Result
     Ok(entry)
 }
 
-fn on_disk(root: &Path, path: &[u8]) -> std::path::PathBuf {
+pub(crate) fn on_disk(root: &Path, path: &[u8]) -> std::path::PathBuf {
     root.join(OsStr::from_bytes(path))
 }
 
@@ -203,7 +203,7 @@ fn from_metadata(path: Vec<u8>, meta: &Metadata) -> Entry {
     }
 }
 
-fn file_digest(path: &Path) -> io::Result<[u8; 32]> {
+pub(crate) fn file_digest(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 64 * 1024];

@@ -6,9 +6,11 @@
 //! - `READY` once the job is open, `DONE` after its last case;
 //! - `RESULT case phase digest entries`, or `RESULT case phase ERROR text`;
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
+//! - `AGED case key=number...`: what it took to age a file system;
 //! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
 //! - `FATAL text`: the job can't go on.
 
+mod age;
 mod boot;
 mod chip;
 mod disk;

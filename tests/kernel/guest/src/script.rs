@@ -8,6 +8,10 @@ use std::str::FromStr;
 
 use crate::listing::hex;
 
+mod mode;
+
+pub use mode::{Age, Compressor, Mode};
+
 /// What the header's length, the script's start and the contents' starts are multiples of.
 pub const SECTOR: u64 = 512;
 
@@ -74,24 +78,12 @@ pub struct CaseStep {
     pub mode: Mode,
     /// When to print all lines of the tree.
     pub listing: Listing,
-    /// Where on the second disk to put what the device holds after the case.
+    /// Where on the second disk to put what the device holds after the case; behind it, the copies that [`Age`] asks
+    /// for.
     pub dump: Option<u64>,
     /// Eraseblocks that differ from the case before: their index and the id of what they hold.
     pub changes: Vec<(u32, u32)>,
 }
-
-/// How a state is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Mount it read-only and walk the tree.
-    ReadOnly,
-    /// Mount it for writing, walk, work in it and undo the work, then mount it read-only and walk again.
-    ReadWrite,
-    /// Like [`Mode::ReadWrite`], but write so much that every eraseblock is filled, cleaned and erased.
-    Heavy,
-}
-
-const MODES: [(Mode, &str); 3] = [(Mode::ReadOnly, "ro"), (Mode::ReadWrite, "rw"), (Mode::Heavy, "heavy")];
 
 /// When to print all lines of a tree, not its digest only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -198,10 +190,9 @@ impl fmt::Display for Step {
                 write!(f, "block {} {} {} {} {oob} {unreadable}", b.id, b.offset, b.len, u8::from(b.bad))
             }
             Self::Case(c) => {
-                let mode = MODES.iter().find(|(mode, _)| *mode == c.mode).map_or("?", |(_, word)| *word);
                 let dump = or_dash(c.dump.map_or_else(String::new, |offset| offset.to_string()));
                 let changes: Vec<String> = c.changes.iter().map(|(index, id)| format!("{index}:{id}")).collect();
-                write!(f, "case {} {mode} {} {dump} {}", c.name, c.listing, list(&changes))
+                write!(f, "case {} {} {} {dump} {}", c.name, c.mode, c.listing, list(&changes))
             }
         }
     }
@@ -265,7 +256,7 @@ fn case(fields: &[&str]) -> Option<CaseStep> {
     };
     Some(CaseStep {
         name: (*name).to_owned(),
-        mode: MODES.iter().find(|(_, word)| word == mode).map(|(mode, _)| *mode)?,
+        mode: mode.parse().ok()?,
         listing: listing(when)?,
         dump: if *dump == "-" { None } else { Some(number(dump)?) },
         changes: items(changes, |pair| {
@@ -345,6 +336,8 @@ mod tests {
             dump: None,
             changes: vec![(0, 3), (31, 4)],
         };
+        let age = Age { seed: 5, turns: 3, cuts: 2, compressor: Compressor::Turns };
+        survives(Step::Case(CaseStep { mode: Mode::Age(age), dump: Some(0), ..case.clone() }));
         survives(Step::Case(CaseStep { mode: Mode::Heavy, dump: Some(4096), ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Always, mode: Mode::ReadOnly, ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Never, changes: vec![], ..case.clone() }));
@@ -362,7 +355,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in ["", "case", "case a ro never 1", "block 1 2 3 2 - -", "device m 1 2 3"] {
+        for line in
+            ["", "case", "case a ro never 1", "case a age:1:2:3 never - -", "block 1 2 3 2 - -", "device m 1 2 3"]
+        {
             assert!(line.parse::<Step>().is_err(), "{line:?} was taken for a step");
         }
     }

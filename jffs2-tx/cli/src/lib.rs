@@ -18,6 +18,7 @@
 //! as `\\`; in JSON too.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -25,6 +26,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod cat;
 mod check;
+mod diff;
+mod dump;
 mod extract;
 mod failure;
 mod find;
@@ -32,6 +35,9 @@ mod image;
 mod info;
 mod log;
 mod ls;
+#[cfg(feature = "mount")]
+mod mount;
+mod past;
 mod show;
 mod update;
 
@@ -56,10 +62,22 @@ enum Command {
     Cat(cat::Args),
     /// Recreate the tree of an image in a directory.
     Extract(extract::Args),
+    /// Mount an image, read-only, through FUSE.
+    ///
+    /// Stays in the foreground until the file system is unmounted: by fusermount3 -u, umount, Ctrl-C or SIGTERM.
+    /// What is damaged is an I/O error where it is read, even if Linux would give older bytes or zeros. Names that Linux shows in no file system are left out:
+    /// empty, `.` and `..`, with a slash or NUL. Devices, set-uid and set-gid bits are shown, but have no effect.
+    /// Meanwhile the image cannot be updated.
+    #[cfg(feature = "mount")]
+    Mount(mount::Args),
     /// Show byte order, geometry, contents and space of an image.
     Info(info::Args),
     /// Check an image: exit code 1 if anything is wrong.
     Check(check::Args),
+    /// List every node of an image, whoever sees it.
+    Dump(dump::Args),
+    /// List what differs between an image and another one, or a directory: exit code 1 if anything does.
+    Diff(diff::Args),
     /// List where JFFS2 file systems stand in a file of anything: exit code 1 if there is none.
     Find(find::Args),
     /// List the transactions whose markers are on the flash.
@@ -70,8 +88,9 @@ enum Command {
     Recover(update::RecoverArgs),
 }
 
-fn main() -> ExitCode {
-    let exit = match parse() {
+/// Runs one command; `args` begin with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match parse(args) {
         Ok(command) => run(command).unwrap_or_else(|failure| failure.report()),
         Err(exit) => exit,
     };
@@ -83,8 +102,12 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Ls(args) => ls::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Extract(args) => extract::run(&args),
+        #[cfg(feature = "mount")]
+        Command::Mount(args) => mount::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Find(args) => find::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
@@ -93,13 +116,13 @@ fn run(command: Command) -> Result<Exit, Failure> {
 }
 
 /// Help and version go to stdout; what is wrong with the arguments is one line.
-fn parse() -> Result<Command, Exit> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     // `ls -l` is the long listing: byte order has no short options there.
     let no_short = |arg: clap::Arg| arg.short(None);
     let command = Cli::command()
         .mut_subcommand("ls", |ls| ls.mut_arg("little_endian", no_short).mut_arg("big_endian", no_short))
         .mut_subcommands(|sub| sub.after_help(EXIT_CODES));
-    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let error = match parsed {
         Ok(cli) => return Ok(cli.command),
         Err(error) => error,
