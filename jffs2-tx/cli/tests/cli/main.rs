@@ -6,7 +6,10 @@ mod common;
 mod containers;
 mod extract;
 mod history;
+mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod tar;
 mod update;
+mod xattrs;
