@@ -36,6 +36,7 @@ const COMMANDS: &[&[&str]] = &[
     &["check", "--json"],
     &["log"],
     &["extract", "OUT"],
+    &["extract", "--deleted", "OUT"],
     &["extract", "--tar", "/dev/null"],
     &["extract", "OUT", "--manifest", "/dev/null"],
 ];
