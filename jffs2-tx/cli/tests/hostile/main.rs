@@ -40,6 +40,7 @@ const COMMANDS: &[&[&str]] = &[
     &["diff", "IMAGE"],
     &["log"],
     &["extract", "OUT"],
+    &["extract", "--deleted", "OUT"],
     &["extract", "--tar", "/dev/null"],
     &["extract", "OUT", "--manifest", "/dev/null"],
 ];
