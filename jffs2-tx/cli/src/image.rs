@@ -16,7 +16,7 @@ use jffs2_tx::wire::Endian;
 use crate::failure::{Exit, Failure, note};
 
 /// Which image, and how to read it. What is not given is found out.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ImageArgs {
     /// Image file.
     #[arg(value_name = "IMG")]
@@ -91,6 +91,11 @@ impl Image {
 impl ImageArgs {
     pub(crate) fn path(&self) -> &Path {
         &self.image
+    }
+
+    /// The same options for another file.
+    pub(crate) fn of(&self, image: &Path) -> Self {
+        Self { image: image.into(), ..self.clone() }
     }
 
     /// The image as flash to write to, for this process alone.

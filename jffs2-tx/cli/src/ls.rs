@@ -298,7 +298,7 @@ impl Known {
     }
 }
 
-fn type_name(kind: FileKind) -> &'static str {
+pub(crate) fn type_name(kind: FileKind) -> &'static str {
     match kind {
         FileKind::File => "file",
         FileKind::Directory => "directory",

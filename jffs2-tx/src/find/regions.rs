@@ -11,6 +11,7 @@ use std::vec::Vec;
 use super::MAX_FOUND;
 use super::node::{Kind, Node, until_magic};
 use crate::detect::{END_MARK, LAYOUTS, Rest};
+use crate::flash::OobLayout;
 use crate::wire::Endian;
 
 /// Bytes that are neither nodes nor 0xFF; behind so many another file system starts. A damaged eraseblock is less.
@@ -21,6 +22,8 @@ const MAX_KEYS: usize = 1 << 16;
 const ESTABLISHED: u64 = 3;
 /// Nodes that stand there twice and make it a copy. Garbage collection copies nodes too, but of an eraseblock.
 const COPIES: u64 = 256;
+/// Nodes at the start of a file system that need not contradict the one before it.
+const MAX_OPENING: u64 = 8;
 /// Least eraseblock, bytes.
 const LEAST: u64 = 4096;
 
@@ -38,8 +41,8 @@ pub(super) struct Region {
     /// Those whose bodies have a CRC.
     keyed: u64,
     cleanmarkers: u64,
-    /// Cleanmarkers stand at multiples of the least eraseblock and so many bytes.
-    phase: Option<u64>,
+    /// Where the first cleanmarker stands.
+    marker: Option<u64>,
     keys: HashMap<(u16, u32, u32), [u32; 2]>,
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Regions {
     foreign: u64,
     /// Where a file system could have started last, and the current one's last node before that.
     opening: (u64, (u64, u64)),
+    /// Nodes since then.
+    since: u64,
     /// Something stands between the last node and here.
     gap: bool,
 }
@@ -81,13 +86,14 @@ impl Region {
             nodes: 0,
             keyed: 0,
             cleanmarkers: 0,
-            phase: None,
+            marker: None,
             keys: HashMap::new(),
         }
     }
 
     fn fits(&self, at: u64, node: &Node, foreign: u64) -> bool {
-        let on_grid = !matches!(node.kind, Kind::Cleanmarker) || self.phase.is_none_or(|phase| at % LEAST == phase);
+        let on_grid = !matches!(node.kind, Kind::Cleanmarker)
+            || self.marker.is_none_or(|first| is_whole_blocks(at.saturating_sub(first)));
         self.endian == node.endian && foreign <= MAX_FOREIGN && on_grid
     }
 
@@ -111,7 +117,7 @@ impl Region {
             }
             Kind::Cleanmarker => {
                 self.cleanmarkers += 1;
-                self.phase.get_or_insert(at % LEAST);
+                self.marker.get_or_insert(at);
             }
             Kind::Other => {}
         }
@@ -121,12 +127,12 @@ impl Region {
     fn is_evident(&self) -> bool {
         self.keyed > 0 || self.cleanmarkers > 1
     }
+}
 
-    /// Whether an eraseblock could start there, for some layout of dumps if not plainly.
-    fn could_start_block(&self, at: u64) -> bool {
-        let distance = at.saturating_sub(self.start);
-        distance.is_multiple_of(LEAST) || LAYOUTS.iter().any(|layout| distance.is_multiple_of(layout.unit()))
-    }
+/// Whether so many bytes could be whole eraseblocks: of some layout of dumps, if not plainly.
+fn is_whole_blocks(distance: u64) -> bool {
+    let least = |layout: &OobLayout| layout.dump_len(LEAST.max(u64::from(layout.page())));
+    distance.is_multiple_of(LEAST) || LAYOUTS.iter().any(|layout| distance.is_multiple_of(least(layout)))
 }
 
 impl Apart {
@@ -189,7 +195,9 @@ impl Regions {
     fn take(&mut self, at: u64, node: &Node) {
         if std::mem::take(&mut self.gap) || matches!(node.kind, Kind::Cleanmarker) {
             self.opening = (at, self.current.as_ref().map_or((at, 0), |current| current.last));
+            self.since = 0;
         }
+        self.since += 1;
         let foreign = std::mem::take(&mut self.foreign);
         if self.take_apart(at, node, foreign) {
             return;
@@ -208,7 +216,7 @@ impl Regions {
             current.add(at, node);
             return;
         }
-        let (start, before) = if fits { self.opening } else { (at, current.last) };
+        let (start, before) = if fits && self.since <= MAX_OPENING { self.opening } else { (at, current.last) };
         let mut region = Region::new(node.endian, start);
         region.add(at, node);
         let (copies, conflicts) = (u64::from(held == Some(true)), u64::from(held == Some(false)));
@@ -258,7 +266,7 @@ impl Regions {
     }
 
     fn end_mark(&mut self, at: u64) {
-        if !self.current.as_ref().is_some_and(|current| current.could_start_block(at)) {
+        if !self.current.as_ref().is_some_and(|current| is_whole_blocks(at.saturating_sub(current.start))) {
             return;
         }
         let apart = self.apart.take().filter(|apart| apart.doubted);

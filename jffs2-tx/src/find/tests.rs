@@ -2,6 +2,7 @@
 
 use super::regions::Regions;
 use crate::detect::{END_MARK, walk};
+use crate::scan::written_end;
 use crate::wire::{Cleanmarker, Dirent, Endian};
 use std::vec::Vec;
 
@@ -47,6 +48,9 @@ fn one_or_several_wherever_they_stand() {
     // On one grid, in one byte order: they contradict each other.
     assert_eq!(regions(&[&one, &two]), [(0, L), (len, L)]);
     assert_eq!(regions(&[&one, &[0xff; 8192], &two]), [(0, L), (len + 8192, L)]);
+    // Without as much as a blank byte between them.
+    let end = written_end(&one);
+    assert_eq!(regions(&[&one[..end], &two[12..]]), [(0, L), (end as u64, L)]);
     // Off the grid, or behind what is none.
     let rest = image(L, 300, b'a')[len as usize..].to_vec();
     assert_eq!(regions(&[&one, &rest]), [(0, L)]);

@@ -45,10 +45,11 @@ pub(super) fn run(args: &Args, image: &Image, root: Option<&Dir>) -> Result<Exit
         }
     };
     say_unsure(&history, &plan, &mut outcome);
+    let exit = outcome.say(&plan, found.refused, args.json)?;
     if found.nothing_left > 0 {
         note(&format!("{} names are known of which nothing is left (ls --deleted shows them)", found.nothing_left));
     }
-    outcome.say(&plan, found.refused, args.json)
+    Ok(exit)
 }
 
 /// Files of which every byte is there, but perhaps not the last one written.
@@ -184,8 +185,8 @@ impl<'h> Found<'h> {
         self.made_up(0, name.to_vec())
     }
 
-    /// A directory of the flash, made with those above it; one of which no name is left, or whose path is too long or
-    /// leads in a circle, starts at its base. `None` if a name is refused.
+    /// A directory of the flash, made with those above it; one of which no name is left, or whose path is too
+    /// long, starts at its base. `None` if a name is refused.
     fn directory(&mut self, base: u32, ino: u32) -> Option<Below> {
         let (mut above, mut at, mut len) = (Vec::new(), ino, 0);
         let mut found = loop {

@@ -117,7 +117,7 @@ impl Dir {
         }
     }
 
-    /// Owner, extended attributes, set-id bits and times of a symlink, pipe, socket or device in this directory.
+    /// Owner, extended attributes, mode and times of a symlink, pipe, socket or device in this directory.
     pub(super) fn set_meta_at(
         &self,
         name: &[u8],
@@ -130,8 +130,13 @@ impl Dir {
         // No system call takes a directory and a name; this path does not follow its last name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(OsStr::from_bytes(name));
         set_xattrs(xattrs, left_out, |name, value| xattr::set(&path, name, value))?;
-        if stat.kind != FileKind::Symlink && stat.meta.mode & SET_IDS != 0 && self.set_mode_at(name, stat).is_err() {
-            left_out.set_ids += 1;
+        let has_set_ids = stat.meta.mode & SET_IDS != 0;
+        // An ACL changes the mode, too.
+        if stat.kind != FileKind::Symlink && (has_set_ids || !xattrs.is_empty()) {
+            match self.set_mode_at(name, stat) {
+                Err(_) if has_set_ids => left_out.set_ids += 1,
+                outcome => outcome?,
+            }
         }
         let (atime, mtime) = times(stat);
         Ok(utimensat(&self.0, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink)?)

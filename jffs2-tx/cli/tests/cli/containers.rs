@@ -213,6 +213,21 @@ fn what_find_finds_can_be_read() {
 }
 
 #[test]
+fn cleanmarkers_in_band_are_no_reason_not_to_see_a_dump() {
+    let bench = Bench::new();
+    for oob in ["512+16", "2048+64", "4096+224"] {
+        let (plain, dumped) = (bench.file("plain", &sample(NOR)), dump(&sample(NOR), NOR, layout(oob)));
+        let firmware = bench.file("firmware", &[&noise(10_001)[..], &dumped, &noise(20_000)].concat());
+        let found = run("find", &firmware, &[]);
+        assert_eq!((found.code, found.text().lines().count()), (0, 1), "{}", found.text());
+        let page = format!("--page-size={}", layout(oob).page());
+        let given = options(found.text());
+        assert_eq!(given[1], "0x2711");
+        same("ls", (&plain, &["--flash=nand", &page]), (&firmware, &given), &["-R", "--json"]);
+    }
+}
+
+#[test]
 fn nothing_is_found_where_nothing_is() {
     let bench = Bench::new();
     for bytes in [vec![], vec![0xff; 100_000], vec![0; 100_000], noise(3 << 20), b"\x85\x19\x03\x20".repeat(50_000)] {
