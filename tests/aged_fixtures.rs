@@ -6,7 +6,10 @@ use jffs2_tx_tests::aged::Aged;
 use jffs2_tx_tests::tools::workspace;
 
 /// Fewer would not be all that are kept.
-const FIXTURES: usize = 6;
+const FIXTURES: usize = 5;
+
+/// How many differences are told.
+const TOLD: usize = 20;
 
 fn fixtures() -> Result<Vec<Aged>> {
     ensure!(nix::unistd::geteuid().is_root(), "only root can extract owners, devices and extended attributes");
@@ -18,7 +21,8 @@ fn fixtures() -> Result<Vec<Aged>> {
 fn all_shown(flashes: &[Aged]) -> Result<()> {
     for flash in flashes {
         let differences = flash.differences().with_context(|| flash.name.clone())?;
-        ensure!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+        let told = differences[..differences.len().min(TOLD)].join("\n");
+        ensure!(differences.is_empty(), "{} differences:\n{told}", differences.len());
     }
     Ok(())
 }
@@ -37,7 +41,9 @@ fn in_the_other_byte_order_too() -> Result<()> {
 #[test]
 fn swapped_twice_is_the_same_again() -> Result<()> {
     for flash in fixtures()? {
-        ensure!(flash.swapped().swapped().image == flash.image, "{}", flash.name);
+        let again = flash.swapped().swapped().image;
+        let differs = again.iter().zip(&flash.image).position(|(new, old)| new != old);
+        ensure!(differs.is_none(), "{} differs at {differs:#x?}", flash.name);
     }
     Ok(())
 }

@@ -2,12 +2,16 @@
 //! input are repaired first, or nothing would get past them.
 #![no_main]
 
+#[path = "common/repair.rs"]
+mod repair;
+
 use jffs2_tx::crc::crc32;
 use jffs2_tx::flash::{FlashKind, Geometry, MemFlash};
 use jffs2_tx::index::ROOT;
 use jffs2_tx::tx::recover;
 use jffs2_tx::{Endian, Index, Rules, Tree};
 use libfuzzer_sys::fuzz_target;
+use repair::repair;
 
 const ERASEBLOCK: u32 = 4096;
 const BLOCKS: usize = 4;
@@ -47,45 +51,4 @@ fn look(flash: &MemFlash, rules: Rules) -> Option<Vec<(Vec<u8>, String)>> {
             })
             .collect(),
     )
-}
-
-/// Makes the CRCs of everything right that looks like a node.
-fn repair(endian: Endian, bytes: &mut [u8]) {
-    let put = |bytes: &mut [u8], at: usize, value: u32| {
-        let value = if endian == Endian::Little { value.to_le_bytes() } else { value.to_be_bytes() };
-        bytes[at..at + 4].copy_from_slice(&value);
-    };
-    let mut at = 0;
-    while at + 68 <= bytes.len() {
-        if endian.u16(bytes, at) != 0x1985 {
-            at += 4;
-            continue;
-        }
-        let crc = crc32(&bytes[at..at + 8]);
-        put(bytes, at + 8, crc);
-        let totlen = endian.u32(bytes, at + 4) as usize;
-        let end = at.saturating_add(totlen).min(bytes.len());
-        match endian.u16(bytes, at + 2) {
-            0xe001 if end >= at + 40 => {
-                let name = (at + 40 + usize::from(bytes[at + 28])).min(end);
-                let (node, name) = (crc32(&bytes[at..at + 32]), crc32(&bytes[at + 40..name]));
-                put(bytes, at + 32, node);
-                put(bytes, at + 36, name);
-            }
-            0xe002 if end >= at + 68 => {
-                let data = (at + 68).saturating_add(endian.u32(bytes, at + 48) as usize).min(end);
-                let (node, data) = (crc32(&bytes[at..at + 60]), crc32(&bytes[at + 68..data]));
-                put(bytes, at + 60, data);
-                put(bytes, at + 64, node);
-            }
-            0x2006 if end >= at + 40 => {
-                let sum = crc32(&bytes[at + 32..end]);
-                put(bytes, at + 24, sum);
-                let node = crc32(&bytes[at..at + 24]);
-                put(bytes, at + 28, node);
-            }
-            _ => {}
-        }
-        at += totlen.next_multiple_of(4).clamp(4, 4096);
-    }
 }

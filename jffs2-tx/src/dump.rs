@@ -14,9 +14,11 @@ use crate::wire::Endian;
 
 mod items;
 mod node;
+mod space;
 
 pub use items::{Item, Items};
 pub use node::{DumpedNode, Fields, Standing};
+pub use space::Space;
 
 /// Reads eraseblocks to dump them.
 #[derive(Debug)]

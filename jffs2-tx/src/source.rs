@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
 use crate::inode_kind::{Device, FileKind, Meta};
+use crate::tree::Attribute;
 
 mod dir;
 mod grow;
@@ -28,6 +29,17 @@ pub const ROOT: NodeId = 0;
 #[derive(Clone, Debug)]
 pub struct SourceTree {
     nodes: Vec<SourceNode>,
+    /// Of the nodes that have any.
+    extras: BTreeMap<NodeId, Extra>,
+}
+
+/// What few nodes have. Transactions do not write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// Access and change time, seconds since 1970, if they are not the modification time.
+    pub times: Option<(u32, u32)>,
+    /// Extended attributes, as `getxattr` gives them.
+    pub xattrs: Vec<Attribute>,
 }
 
 /// One inode.
@@ -114,7 +126,8 @@ impl SourceTree {
     /// A tree that holds its root directory only.
     #[must_use]
     pub fn new(root: Meta) -> Self {
-        Self { nodes: Vec::from([SourceNode { meta: root, kind: SourceKind::Directory(BTreeMap::new()) }]) }
+        let root = SourceNode { meta: root, kind: SourceKind::Directory(BTreeMap::new()) };
+        Self { nodes: Vec::from([root]), extras: BTreeMap::new() }
     }
 
     /// The node.
@@ -138,6 +151,12 @@ impl SourceTree {
     #[must_use]
     pub fn nodes(&self) -> &[SourceNode] {
         &self.nodes
+    }
+
+    /// What the node has beyond other nodes.
+    #[must_use]
+    pub fn extra(&self, id: NodeId) -> Option<&Extra> {
+        self.extras.get(&id)
     }
 
     /// The names in a directory; none for anything else.

@@ -25,7 +25,7 @@ pub use marker::{
     CommitPoint, HEAD_COPY_OFFSETS, HEAD_SIZE, MARKER_SIZE, MAX_HEAD_LABEL, MAX_LABEL, Marker, MarkerKind,
 };
 pub use summary::{SUMMARY_MAGIC, SUMMARY_SIZE, Summary, SummaryEntry};
-pub use xattr::{MAX_XATTR_NAME, Xattr, Xref, join_xattr_name, split_xattr_name, xprefix};
+pub use xattr::{MAX_XATTR_NAME, MAX_XATTR_VALUE, XREF_SIZE, Xattr, Xref, join_xattr_name, split_xattr_name, xprefix};
 
 /// First two bytes of every node.
 pub const MAGIC: u16 = 0x1985;
@@ -167,6 +167,9 @@ pub enum WireError {
     /// The node's CRC is wrong.
     #[error("bad node CRC")]
     NodeCrc,
+    /// The CRC of the data is wrong.
+    #[error("bad data CRC")]
+    DataCrc,
     /// The name's CRC is wrong, or the name is empty or holds a NUL.
     #[error("bad name")]
     Name,

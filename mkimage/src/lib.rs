@@ -24,10 +24,12 @@
 //!   [`Options::sort`] the same, but without the files' data; those follow, in the same order.
 //! - Versions of a directory count over its dirents and then its inode node: the highest has the last word on the
 //!   directory's time. Those of a file count over its data nodes, ascending; each has the final size.
-//! - Access and change times are the modification time: the host's are not reproducible.
+//! - Access and change times are the modification time, unless the tree says otherwise: the host's are not reproducible.
 //! - Data: one node a page, zlib where that is smaller. At an eraseblock's end a page is split. A run of whole pages
 //!   of zeros (the last may be the file's partial one) of at least [`HOLE_MIN`] bytes is one hole node.
 //! - What an eraseblock leaves unused is 0xFF. A summary covers it, but is at most 64 KiB long.
+//! - Extended attributes follow the inode that has them first: one node for each different one, one tie for each inode
+//!   that has it.
 //! - Device nodes have size 0, as Linux and mkfs.jffs2 write it.
 #![forbid(unsafe_code)]
 
@@ -38,11 +40,13 @@ use serde::Serialize;
 
 mod deflate;
 mod file;
+pub mod manifest;
 mod options;
 mod packer;
 mod plan;
 pub mod size;
 mod tree;
+mod xattrs;
 
 pub use file::HOLE_MIN;
 pub use options::{Options, Pad};
@@ -58,7 +62,7 @@ pub struct Report {
     pub bytes: u64,
     /// Eraseblocks that hold nodes; the last may be partly filled.
     pub eraseblocks: u32,
-    /// Inode and dirent nodes.
+    /// Inode and dirent nodes, extended attributes and their ties to inodes.
     pub nodes: u64,
     /// Inodes, the root included.
     pub inodes: u32,
@@ -98,6 +102,9 @@ pub enum BuildError {
     /// Offsets on the flash have 32 bits.
     #[error("the image reaches 4 GiB, the most that JFFS2 can address: remove files")]
     FourGib,
+    /// An extended attribute is larger than an eraseblock.
+    #[error("an extended attribute of {0} bytes does not fit into an eraseblock: take larger ones or leave it out")]
+    Xattr(usize),
     /// A file's content cannot be read.
     #[error("cannot read {path}")]
     Read {

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,8 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use jffs2_mkimage::manifest::{self, Described};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_mkimage::{Options, Pad, Report, build};
+use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
 
@@ -19,17 +21,26 @@ use jffs2_tx::wire::Endian;
 #[derive(Parser)]
 #[command(name = "jffs2-mkimage", version, after_long_help = AFTER_HELP)]
 struct Args {
-    /// Directory that becomes the root of the file system
-    #[arg(short, long, short_alias = 'd', value_name = "DIR")]
-    root: PathBuf,
+    /// Directory that becomes the root of the file system; with --manifest, where the contents of files are
+    #[arg(short, long, short_alias = 'd', value_name = "DIR", required_unless_present = "manifest")]
+    root: Option<PathBuf>,
+
+    /// What `jffs2-tx extract --manifest` wrote: names, owners, modes, times, devices, links and extended attributes, and
+    /// the defaults of -e, -l, -b, -n and --summary
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+
+    /// Refuse files whose contents are not those that the manifest has
+    #[arg(long, requires = "manifest")]
+    verify: bool,
 
     /// Image to write, `-` for standard output
     #[arg(short, long, value_name = "IMG")]
     output: PathBuf,
 
-    /// Eraseblock size of the flash; a number below 4096 is in KiB
-    #[arg(short, long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_eraseblock)]
-    eraseblock: u32,
+    /// Eraseblock size of the flash; a number below 4096 is in KiB [default: 64KiB]
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_eraseblock)]
+    eraseblock: Option<u32>,
 
     /// Image for a little-endian CPU [default: this host's byte order]
     #[arg(short, long)]
@@ -78,6 +89,10 @@ What JFFS2 cannot hold is refused before anything is written: names and symlink 
 4 GiB or more, owners over 65535, modification times outside 1970 to 2106. IMG appears, or is replaced, when it is \
 complete.
 
+With --manifest the contents of files come from DIR, as they are there now, and everything else from the manifest: \
+DIR may have been extracted without root. A file that DIR has not got is an error; what is in DIR and not in the \
+manifest is left out, and said. Inodes get new numbers, symlinks the mode that Linux gives them.
+
 --json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
 inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
 (what the rest is compressed to).
@@ -100,11 +115,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let mut tree = SourceTree::from_dir(&args.root)?;
+    let (mut tree, header) = source(args)?;
     if let Some(latest) = source_date_epoch()? {
         tree.clamp_mtimes(latest);
     }
-    let report = write_image(&tree, args)?;
+    let report = write_image(&tree, args, &args.options(header.as_ref()))?;
     if args.verbose {
         eprintln!("{}", in_words(&report));
     }
@@ -112,6 +127,24 @@ fn run(args: &Args) -> Result<()> {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
     }
     Ok(())
+}
+
+/// What is to be in the image, and what an image of it was like if there is a manifest.
+fn source(args: &Args) -> Result<(SourceTree, Option<Header>)> {
+    let Some(path) = &args.manifest else {
+        let root = args.root.as_deref().context("no directory")?;
+        return Ok((SourceTree::from_dir(root)?, None));
+    };
+    let shown = || path.display().to_string();
+    let file = BufReader::new(File::open(path).with_context(shown)?);
+    let Described { header, tree, unnamed } =
+        manifest::read(file, args.root.as_deref(), args.verify).with_context(shown)?;
+    if let Some(first) = unnamed.first() {
+        let more = unnamed.len() - 1;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        eprintln!("jffs2-mkimage: note: {first}{more}: not in the manifest, left out");
+    }
+    Ok((tree, Some(header)))
 }
 
 fn source_date_epoch() -> Result<Option<u32>> {
@@ -123,10 +156,9 @@ fn source_date_epoch() -> Result<Option<u32>> {
     Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
 }
 
-fn write_image(tree: &SourceTree, args: &Args) -> Result<Report> {
-    let options = args.options();
+fn write_image(tree: &SourceTree, args: &Args, options: &Options) -> Result<Report> {
     if args.output == Path::new("-") {
-        return Ok(build(tree, &options, &mut BufWriter::new(io::stdout().lock()))?);
+        return Ok(build(tree, options, &mut BufWriter::new(io::stdout().lock()))?);
     }
     // A symlink stays, what it leads to is replaced.
     let path = fs::canonicalize(&args.output).unwrap_or_else(|_| args.output.clone());
@@ -135,9 +167,9 @@ fn write_image(tree: &SourceTree, args: &Args) -> Result<Report> {
         // A device, say, is not replaced but written to.
         Ok(there) if !there.is_file() => {
             let mut out = File::options().write(true).open(&path).context(shown)?;
-            Ok(build(tree, &options, &mut out)?)
+            Ok(build(tree, options, &mut out)?)
         }
-        _ => replace(&path, &shown, |out| Ok(build(tree, &options, out)?)),
+        _ => replace(&path, &shown, |out| Ok(build(tree, options, out)?)),
     }
 }
 
@@ -164,19 +196,25 @@ fn in_words(report: &Report) -> String {
 }
 
 impl Args {
-    fn options(&self) -> Options {
-        let little = self.little_endian || (!self.big_endian && cfg!(target_endian = "little"));
+    /// What is not given is as in the manifest's header.
+    fn options(&self, header: Option<&Header>) -> Options {
+        let of_host = if cfg!(target_endian = "little") { Endian::Little } else { Endian::Big };
+        let endian = match (self.little_endian, self.big_endian) {
+            (true, _) => Endian::Little,
+            (_, true) => Endian::Big,
+            _ => header.map_or(of_host, |header| header.endian.into()),
+        };
         Options {
-            endian: if little { Endian::Little } else { Endian::Big },
-            eraseblock: self.eraseblock,
-            cleanmarkers: !self.no_cleanmarkers,
+            endian,
+            eraseblock: self.eraseblock.or(header.map(|header| header.eraseblock)).unwrap_or(64 << 10),
+            cleanmarkers: !self.no_cleanmarkers && header.is_none_or(|header| header.cleanmarkers),
             page_size: self.page_size,
             pad: match self.pad {
                 None => Pad::None,
                 Some(None) => Pad::Eraseblock,
                 Some(Some(size)) => Pad::To(size),
             },
-            summary: self.summary,
+            summary: self.summary || header.is_some_and(|header| header.summaries),
             sort: self.sort,
         }
     }

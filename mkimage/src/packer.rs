@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use jffs2_tx::wire::{Cleanmarker, Dirent, Endian, HEADER_SIZE, INODE_SIZE, Inode, Summary, SummaryEntry};
+use jffs2_tx::wire::{
+    Cleanmarker, Dirent, Endian, HEADER_SIZE, INODE_SIZE, Inode, Summary, SummaryEntry, XREF_SIZE, Xattr, Xref,
+};
 
 use crate::{BuildError, Options, Pad};
 
@@ -68,6 +70,29 @@ impl<'t, W: Write> Packer<'t, W> {
         self.make_room(Inode::flash_size(data.len()), inode_entry(inode, 0, data.len()).size())?;
         self.list(inode_entry(inode, self.block.len(), data.len()));
         inode.emit(self.endian, &mut self.block, data);
+        Ok(())
+    }
+
+    /// Places an extended attribute.
+    pub(crate) fn xattr(&mut self, xattr: &Xattr<'_>) -> Result<(), BuildError> {
+        let Xattr { xid, version, .. } = *xattr;
+        let totlen = xattr.flash_size() as u32;
+        let entry = |offset| SummaryEntry::Xattr { xid, version, offset, totlen };
+        self.make_room(xattr.flash_size(), entry(0).size())?;
+        if self.room(entry(0).size()) < xattr.flash_size() {
+            return Err(BuildError::Xattr(xattr.value.len()));
+        }
+        self.list(entry(self.block.len() as u32));
+        xattr.emit(self.endian, &mut self.block);
+        Ok(())
+    }
+
+    /// Places the tie of an extended attribute to an inode.
+    pub(crate) fn xref(&mut self, xref: &Xref) -> Result<(), BuildError> {
+        let entry = |offset| SummaryEntry::Xref { offset };
+        self.make_room(XREF_SIZE, entry(0).size())?;
+        self.list(entry(self.block.len() as u32));
+        xref.emit(self.endian, &mut self.block);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::deflate::Deflate;
 use crate::file::{FileError, FileNodes, FileWriter};
 use crate::packer::Packer;
 use crate::plan::Plan;
+use crate::xattrs::Xattrs;
 use crate::{BuildError, Pad, Report};
 
 /// The version of an inode's first node.
@@ -21,25 +22,33 @@ pub(crate) struct TreeWriter<'t, W> {
     page_size: u32,
     packer: Packer<'t, W>,
     deflate: Deflate,
+    xattrs: Xattrs<'t>,
     report: Report,
 }
 
 impl<'t, W: Write> TreeWriter<'t, W> {
     pub(crate) fn new(tree: &'t SourceTree, plan: &'t Plan, page_size: u32, packer: Packer<'t, W>) -> Self {
-        Self { tree, plan, page_size, packer, deflate: Deflate::new(), report: Report::default() }
+        let (deflate, xattrs, report) = (Deflate::new(), Xattrs::default(), Report::default());
+        Self { tree, plan, page_size, packer, deflate, xattrs, report }
     }
 
     /// Writes all nodes of one inode.
     pub(crate) fn write(&mut self, id: NodeId) -> Result<(), BuildError> {
         self.report.inodes += 1;
         match &self.tree.node(id).kind {
-            SourceKind::Directory(_) => self.directory(id),
-            SourceKind::File { size, content } => self.file(id, *size, content),
-            SourceKind::Symlink(target) => self.special(Inode { isize: target.len() as u32, ..self.inode(id) }, target),
-            SourceKind::CharDevice(device) | SourceKind::BlockDevice(device) => {
-                self.special(self.inode(id), &device.encode(self.packer.endian()))
+            SourceKind::Directory(_) => self.directory(id)?,
+            SourceKind::File { size, content } => self.file(id, *size, content)?,
+            SourceKind::Symlink(target) => {
+                self.special(Inode { isize: target.len() as u32, ..self.inode(id) }, target)?;
             }
-            SourceKind::Fifo | SourceKind::Socket => self.special(self.inode(id), &[]),
+            SourceKind::CharDevice(device) | SourceKind::BlockDevice(device) => {
+                self.special(self.inode(id), &device.encode(self.packer.endian()))?;
+            }
+            SourceKind::Fifo | SourceKind::Socket => self.special(self.inode(id), &[])?,
+        }
+        match self.tree.extra(id) {
+            Some(extra) => self.xattrs.write(&mut self.packer, self.plan.ino(id), &extra.xattrs),
+            None => Ok(()),
         }
     }
 
@@ -90,6 +99,7 @@ impl<'t, W: Write> TreeWriter<'t, W> {
         let node = self.tree.node(id);
         let Meta { mode, uid, gid, mtime } = node.meta;
         let kind = node.kind.file_kind();
+        let (atime, ctime) = self.tree.extra(id).and_then(|extra| extra.times).unwrap_or((mtime, mtime));
         Inode {
             ino: self.plan.ino(id),
             version: FIRST_VERSION,
@@ -97,9 +107,9 @@ impl<'t, W: Write> TreeWriter<'t, W> {
             uid,
             gid,
             isize: 0,
-            atime: mtime,
+            atime,
             mtime,
-            ctime: mtime,
+            ctime,
             offset: 0,
             csize: 0,
             dsize: 0,

@@ -1,6 +1,11 @@
 //! What the kernel listed of an aged flash against what our reader shows of its image: the library, `ls` and `extract`.
 
+mod acl;
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -11,8 +16,9 @@ use jffs2_tx::tree::WalkEntry;
 use jffs2_tx::{Endian, Index, Rules, Tree};
 use serde_json::Value;
 
+use self::acl::{contradicts_mode, without_acl};
 use crate::kernel::Device;
-use crate::listing::{self, DIRECTORY, Entry, REGULAR, SYMLINK, TYPE_MASK, escape};
+use crate::listing::{self, DIRECTORY, Entry, REGULAR, SYMLINK, escape};
 use crate::manifest::{self, UNREADABLE};
 use crate::ours;
 use crate::swap::swapped;
@@ -59,6 +65,8 @@ struct Shown {
     shows: fn(&str) -> bool,
     /// The fields of a line that it does not show.
     blind: &'static [usize],
+    /// Paths whose ACLs for access it cannot show.
+    no_acl: HashSet<String>,
 }
 
 /// Fields of a [`manifest`]'s line.
@@ -149,7 +157,7 @@ impl Aged {
             Err(_) => Ok(unreadable(&step.path)),
         };
         let lines = tree.walk(ROOT).map(line).collect::<Result<_>>()?;
-        Ok(Shown { way: "library", lines, shows: |_| true, blind: &[] })
+        Ok(Shown { way: "library", lines, shows: |_| true, blind: &[], no_acl: HashSet::new() })
     }
 
     fn by_ls(&self, image: &Path) -> Result<Shown> {
@@ -157,16 +165,28 @@ impl Aged {
         let rows = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
         let lines = rows.map(|row| row_line(&row?)).collect::<Result<_>>()?;
         // It lists what is in directories, so not the root.
-        Ok(Shown { way: "ls", lines, shows: |line| !line.starts_with(".|"), blind: &[DIGEST, XATTRS] })
+        Ok(Shown {
+            way: "ls",
+            lines,
+            shows: |line| !line.starts_with(".|"),
+            blind: &[DIGEST, XATTRS],
+            no_acl: HashSet::new(),
+        })
     }
 
     fn by_extract(&self, image: &Path, to: &Path) -> Result<Shown> {
         self.run(binary("jffs2-tx").arg("extract").arg(image).arg(to))?;
         let mut entries = listing::walk(to)?;
         listing::count_links_as_jffs2(&mut entries);
-        let line = |entry: &Entry| manifest::line(entry, &[]);
-        let shows = |line: &str| !is_unreadable(line) && !is_socket(line);
-        Ok(Shown { way: "extract", lines: entries.iter().map(line).collect(), shows, blind: &[XATTRS] })
+        let line = |entry: &Entry| {
+            let xattrs = manifest::xattrs(&to.join(OsStr::from_bytes(&entry.path)))?;
+            Ok(manifest::line(entry, &xattrs))
+        };
+        let lines = entries.iter().map(line).collect::<Result<_>>()?;
+        // A host's file system keeps the mode and the ACL in step; here a full flash can keep one from following.
+        let no_acl = self.manifest.iter().filter(|line| contradicts_mode(line)).map(|line| path(line).to_owned());
+        let no_acl = no_acl.collect();
+        Ok(Shown { way: "extract", lines, shows: |line| !is_unreadable(line), blind: &[], no_acl })
     }
 
     /// Runs a command that must say by its exit code whether it could read all.
@@ -183,8 +203,13 @@ impl Shown {
     /// A line without what cannot be seen this way.
     fn seen(&self, line: &String) -> String {
         let hide = |(at, field)| if self.blind.contains(&at) { "-" } else { field };
-        line.split('|').enumerate().map(hide).collect::<Vec<_>>().join("|")
+        let line = line.split('|').enumerate().map(hide).collect::<Vec<_>>().join("|");
+        if self.no_acl.contains(path(&line)) { without_acl(&line) } else { line }
     }
+}
+
+fn path(line: &str) -> &str {
+    line.split('|').next().unwrap_or_default()
 }
 
 fn unreadable(path: &[u8]) -> String {
@@ -193,11 +218,6 @@ fn unreadable(path: &[u8]) -> String {
 
 fn is_unreadable(line: &str) -> bool {
     line.ends_with(&format!("|{UNREADABLE}"))
-}
-
-fn is_socket(line: &str) -> bool {
-    let mode = line.split('|').nth(1).and_then(|meta| meta.split(' ').next());
-    mode.and_then(|mode| u32::from_str_radix(mode, 16).ok()).is_some_and(|mode| mode & TYPE_MASK == SOCKET)
 }
 
 /// A path from the root as listings have it.

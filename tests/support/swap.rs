@@ -43,6 +43,7 @@ struct Node<'a> {
 impl Node<'_> {
     fn swap(&mut self, kind: u16) {
         self.fields(0, &[2, 2, 4, 4]);
+        self.header_crc();
         match kind {
             nodetype::INODE => self.swap_inode(),
             nodetype::DIRENT => {
@@ -57,7 +58,6 @@ impl Node<'_> {
             nodetype::SUMMARY => self.swap_summary(),
             _ => {}
         }
-        self.header_crc();
     }
 
     fn swap_inode(&mut self) {

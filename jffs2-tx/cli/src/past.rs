@@ -17,11 +17,11 @@ pub(crate) fn history(image: &Image) -> Result<History, Failure> {
 
 /// A path from the root with a slash in front; `<N>/a` where it starts at inode N, of which no name is left.
 pub(crate) fn path(path: &PastPath<'_>) -> String {
-    let names: Vec<String> = path.names.iter().map(|name| show::text(name)).collect();
+    let names = show::path(&path.names.join(&b'/'));
     match path.from {
-        None => format!("/{}", names.join("/")),
-        Some(ino) if names.is_empty() => format!("<{ino}>"),
-        Some(ino) => format!("<{ino}>/{}", names.join("/")),
+        None => names,
+        Some(ino) if path.names.is_empty() => format!("<{ino}>"),
+        Some(ino) => format!("<{ino}>{names}"),
     }
 }
 

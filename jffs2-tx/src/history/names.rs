@@ -50,8 +50,8 @@ pub struct LostName {
 /// A path that something had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastPath<'a> {
-    /// `None` if the path starts at the root; otherwise the directory where it starts because no name of that is left,
-    /// or because names lead in a circle or the path would be longer than [`MAX_PATH`].
+    /// `None` if the path starts at the root; otherwise the directory where it starts: no name of that is left but those
+    /// that lead in a circle, or the path would be longer than [`MAX_PATH`].
     pub from: Option<u32>,
     /// Names, the first one first. They are as on the flash: `..` and names with slashes can be among them.
     pub names: Vec<&'a [u8]>,
@@ -73,24 +73,31 @@ impl History {
     #[must_use]
     pub fn path_of(&self, ino: u32) -> PastPath<'_> {
         let mut names = Vec::new();
-        let (mut at, mut len) = (ino, 0);
-        while at != ROOT {
-            let Some(dirent) = self.parent(at) else { break };
+        let (mut from, mut len) = (ino, 0);
+        let mut parent = self.up(ino);
+        while let Some(up) = parent.filter(|_| from != ROOT) {
+            let dirent = &self.dirents[up.dirent as usize];
             let name = self.name(dirent);
             len += name.len() + 1;
             if len > MAX_PATH {
                 break;
             }
             names.push(name);
-            at = dirent.pino;
+            from = dirent.pino;
+            parent = self.parents.get(up.up as usize);
         }
         names.reverse();
-        PastPath { from: (at != ROOT).then_some(at), names }
+        PastPath { from: (from != ROOT).then_some(from), names }
     }
 
-    fn parent(&self, ino: u32) -> Option<&PastDirent> {
-        let at = self.parents.binary_search_by_key(&ino, |parent| parent.0).ok()?;
-        self.dirents.get(self.parents[at].1 as usize)
+    /// The dirent to make an inode's path of: of the live tree, or else the likeliest of those that led to it.
+    #[must_use]
+    pub fn parent(&self, ino: u32) -> Option<&PastDirent> {
+        self.up(ino).and_then(|up| self.dirents.get(up.dirent as usize))
+    }
+
+    fn up(&self, ino: u32) -> Option<&Parent> {
+        self.parents.get(find_parent(&self.parents, ino)?)
     }
 
     /// Lost names that stood at a path.
@@ -160,34 +167,75 @@ pub(super) fn ever_named(evidence: &Evidence) -> Vec<u32> {
     named
 }
 
-/// For every inode with a name the dirent to make its path of: one of the live tree, or else the likeliest.
-pub(super) fn parents(evidence: &Evidence) -> Vec<(u32, u32)> {
+/// The dirent to make an inode's path of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    ino: u32,
+    /// Index into the dirents.
+    dirent: u32,
+    /// The directory's own [`Parent`]; `u32::MAX` if it has none.
+    up: u32,
+}
+
+/// For every inode with a name, ascending, the dirent to make its path of: one of the live tree, or else the likeliest.
+pub(super) fn parents(evidence: &Evidence) -> Vec<Parent> {
     let dirents = &evidence.dirents;
     let mut parents = live_parents(dirents);
     let alive = parents.len();
     let mut best: Vec<u32> = (0..dirents.len() as u32).collect();
     best.retain(|at| {
-        let dirent = &dirents[*at as usize];
-        let has_parent = |ino: &u32| parents[..alive].binary_search_by_key(ino, |parent| parent.0).is_ok();
-        dirent.ino != 0 && dirent.ino != ROOT && !has_parent(&dirent.ino)
+        let ino = dirents[*at as usize].ino;
+        ino != 0 && ino != ROOT && find_parent(&parents, ino).is_none()
     });
     best.sort_by_key(|at| {
         let dirent = &dirents[*at as usize];
         (dirent.ino, dirent.standing != Standing::Uncommitted, dirent.seen, dirent.mctime, dirent.at)
     });
-    for at in best {
-        let ino = dirents[at as usize].ino;
+    for dirent in best {
+        let ino = dirents[dirent as usize].ino;
         match parents[alive..].last_mut() {
-            Some(last) if last.0 == ino => last.1 = at,
-            _ => parents.push((ino, at)),
+            Some(last) if last.ino == ino => last.dirent = dirent,
+            _ => parents.push(Parent { ino, dirent, up: u32::MAX }),
         }
     }
-    parents.sort_unstable();
+    parents.sort_unstable_by_key(|parent| parent.ino);
+    tie(dirents, &mut parents);
+    break_circles(&mut parents);
+    tie(dirents, &mut parents);
     parents
 }
 
+fn tie(dirents: &[PastDirent], parents: &mut [Parent]) {
+    for at in 0..parents.len() {
+        let dir = dirents[parents[at].dirent as usize].pino;
+        parents[at].up = find_parent(parents, dir).map_or(u32::MAX, |up| up as u32);
+    }
+}
+
+/// Takes away the name of one directory of each circle: paths in it start there.
+fn break_circles(parents: &mut Vec<Parent>) {
+    // By which walk a directory was passed first, counted from 1.
+    let mut passed = vec![0; parents.len()];
+    let mut circular = BTreeSet::new();
+    for walk in 1..=parents.len() {
+        let mut at = walk - 1;
+        while passed.get(at) == Some(&0) {
+            passed[at] = walk;
+            at = parents[at].up as usize;
+        }
+        if passed.get(at) == Some(&walk) {
+            circular.insert(parents[at].ino);
+        }
+    }
+    parents.retain(|parent| !circular.contains(&parent.ino));
+}
+
+fn find_parent(parents: &[Parent], ino: u32) -> Option<usize> {
+    parents.binary_search_by_key(&ino, |parent| parent.ino).ok()
+}
+
 /// The first name of each inode that the root leads to: from the root down, so that circles are not entered.
-fn live_parents(dirents: &[PastDirent]) -> Vec<(u32, u32)> {
+fn live_parents(dirents: &[PastDirent]) -> Vec<Parent> {
     let mut parents = Vec::new();
     let mut entered = BTreeSet::from([ROOT]);
     let mut queue = vec![ROOT];
@@ -197,12 +245,12 @@ fn live_parents(dirents: &[PastDirent]) -> Vec<(u32, u32)> {
         let first = dirents.partition_point(|dirent| dirent.pino < dir);
         for (at, dirent) in dirents.iter().enumerate().skip(first).take_while(|(_, dirent)| dirent.pino == dir) {
             if dirent.standing == Standing::Current && dirent.ino != 0 && entered.insert(dirent.ino) {
-                parents.push((dirent.ino, at as u32));
+                parents.push(Parent { ino: dirent.ino, dirent: at as u32, up: u32::MAX });
                 queue.push(dirent.ino);
             }
         }
     }
-    parents.sort_unstable();
+    parents.sort_unstable_by_key(|parent| parent.ino);
     parents
 }
 

@@ -178,17 +178,15 @@ fn paths_through_directories_that_are_gone() {
     // The directory's own name is not there any more, and two that lead to each other.
     log.node(6, 1, FILE, 0, b"six").name(5, "lost", 1, 6);
     log.name(7, "a", 1, 8).name(8, "b", 1, 7);
-    let told = log.told();
     let wanted = [
         "Deleted 2 /dir 1002 Whole",
         "WithDirectory 3 /dir/sub - Whole",
         "WithDirectory 4 /dir/sub/file - Whole",
         "WithDirectory 6 <5>/lost - Whole",
+        "WithDirectory 8 <7>/a - Gone",
+        "WithDirectory 7 <7>/a/b - Gone",
     ];
-    assert_eq!(told[..4], wanted);
-    assert_eq!(told.len(), 6);
-    let circle = |line: &String| line.matches("/a/b/").count() > 500 && line.len() < 5000;
-    assert!(told[4..].iter().all(circle), "{told:?}");
+    assert_eq!(log.told(), wanted);
 }
 
 #[test]
@@ -215,14 +213,54 @@ fn how_much_is_left() {
         build(&mut log);
         String::from(log.told()[0].rsplit(' ').next().unwrap())
     };
-    assert_eq!(told(&|log| drop(log.node(2, 1, FILE, 0, b"all"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 7, FILE, 0, b"all"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, FILE, 0, b"all").node(2, 3, FILE, 3, b"more"))), "Likely");
-    assert_eq!(told(&|log| drop(log.node(2, 2, FILE, 3, b"more"))), "Partly");
-    assert_eq!(told(&|log| drop(log.inode(2, 2, FILE, b"", |inode| inode.isize = 5))), "Gone");
-    assert_eq!(told(&|log| drop(log.inode(2, 2, FILE, b"", |inode| inode.isize = 0))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, 0o120_777, 0, b"target"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, 0o120_777, 0, b""))), "Gone");
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, FILE, 0, b"all");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 7, FILE, 0, b"all");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, FILE, 0, b"all").node(2, 3, FILE, 3, b"more");
+        }),
+        "Likely"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 2, FILE, 3, b"more");
+        }),
+        "Partly"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.inode(2, 2, FILE, b"", |inode| inode.isize = 5);
+        }),
+        "Gone"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.inode(2, 2, FILE, b"", |inode| inode.isize = 0);
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, 0o120_777, 0, b"target");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, 0o120_777, 0, b"");
+        }),
+        "Gone"
+    );
     assert_eq!(told(&|_| ()), "Gone");
 }
 

@@ -3,8 +3,8 @@
 use std::string::String;
 use std::vec::Vec;
 
-use super::refusal::{check_name, check_node, printable};
-use super::{NodeId, ROOT, Refusal, SourceError, SourceKind, SourceNode, SourceTree};
+use super::refusal::{check_name, check_node, check_xattrs, printable};
+use super::{Extra, NodeId, ROOT, Refusal, SourceError, SourceKind, SourceNode, SourceTree};
 
 impl SourceTree {
     /// Adds a node under `name` in the directory `parent`. A directory is added empty.
@@ -30,10 +30,27 @@ impl SourceTree {
         self.try_link(parent, name, id).map_err(|reason| reason.at(&self.child_path(parent, name)))
     }
 
-    /// Lowers every modification time over `latest` (seconds since 1970) to it.
+    /// Gives the node its extra; extended attributes in any order.
+    ///
+    /// # Errors
+    /// [`SourceError`] with the path in the tree for an extended attribute that the format cannot hold, or that is given
+    /// twice. The tree is then unchanged.
+    pub fn set_extra(&mut self, id: NodeId, mut extra: Extra) -> Result<(), SourceError> {
+        extra.xattrs.sort_by(|a, b| a.name.cmp(&b.name));
+        check_xattrs(&extra.xattrs).map_err(|reason| reason.at(&self.path_bytes(id)))?;
+        if extra != Extra::default() {
+            self.extras.insert(id, extra);
+        }
+        Ok(())
+    }
+
+    /// Lowers every time over `latest` (seconds since 1970) to it.
     pub fn clamp_mtimes(&mut self, latest: u32) {
         for node in &mut self.nodes {
             node.meta.mtime = node.meta.mtime.min(latest);
+        }
+        for (atime, ctime) in self.extras.values_mut().filter_map(|extra| extra.times.as_mut()) {
+            (*atime, *ctime) = ((*atime).min(latest), (*ctime).min(latest));
         }
     }
 

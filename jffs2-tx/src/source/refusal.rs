@@ -4,8 +4,10 @@ use std::io;
 use std::string::{String, ToString};
 
 use super::{SourceKind, SourceNode};
+use crate::acl;
 use crate::inode_kind::Device;
-use crate::wire::MAX_NAME;
+use crate::tree::Attribute;
+use crate::wire::{Endian, MAX_NAME, MAX_XATTR_VALUE, split_xattr_name, xprefix};
 
 /// Longest symlink target, bytes (Linux limits it like a name).
 const MAX_TARGET: usize = MAX_NAME;
@@ -66,6 +68,10 @@ pub enum Refusal {
     /// Majors are at most 4095, minors at most 1048575.
     #[error("device number {}:{} is over 4095:1048575, the most that JFFS2 holds", .0.major, .0.minor)]
     DeviceNumber(Device),
+    /// An extended attribute in a namespace that JFFS2 has not got, with too long a name or value, twice, or a POSIX ACL
+    /// that Linux would not read back.
+    #[error("JFFS2 cannot hold the extended attribute {0}")]
+    Xattr(String),
     /// A type of file that JFFS2 has not got.
     #[error("file of unknown type, mode {0:#o}")]
     Type(u32),
@@ -118,6 +124,21 @@ pub(super) fn check_node(node: &SourceNode) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks attributes that are sorted by name.
+pub(super) fn check_xattrs(xattrs: &[Attribute]) -> Result<(), Refusal> {
+    let twice = xattrs.windows(2).find(|pair| pair[0].name == pair[1].name).map(|pair| &pair[0]);
+    match xattrs.iter().find(|xattr| !can_hold(xattr)).or(twice) {
+        Some(xattr) => Err(Refusal::Xattr(printable(&xattr.name))),
+        None => Ok(()),
+    }
+}
+
+fn can_hold(xattr: &Attribute) -> bool {
+    let Some((prefix, _)) = split_xattr_name(&xattr.name) else { return false };
+    let is_acl = matches!(prefix, xprefix::ACL_ACCESS | xprefix::ACL_DEFAULT);
+    xattr.value.len() <= MAX_XATTR_VALUE && (!is_acl || acl::stored(Endian::Little, &xattr.value).is_some())
 }
 
 fn check_target(target: &[u8]) -> Result<(), Refusal> {

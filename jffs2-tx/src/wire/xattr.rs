@@ -6,9 +6,12 @@ use super::{Endian, WireError, emit_header, emit_pad4, nodetype, parse_as};
 use crate::crc::crc32;
 
 const XATTR_SIZE: usize = 32;
-const XREF_SIZE: usize = 28;
+/// Size of an xref node, bytes.
+pub const XREF_SIZE: usize = 28;
 /// Longest name of an attribute without its prefix, bytes: its length has one byte.
 pub const MAX_XATTR_NAME: usize = 255;
+/// Longest value of an attribute, bytes: its length has two bytes.
+pub const MAX_XATTR_VALUE: usize = 65_535;
 
 /// Set in the sequence number of a tie that takes the attribute away.
 const DELETE_MARKER: u32 = 1;
@@ -103,6 +106,12 @@ impl<'a> Xattr<'a> {
         Ok((endian.u32(bytes, 12), endian.u32(bytes, 16)))
     }
 
+    /// Total length of the node, padding included, bytes.
+    #[must_use]
+    pub const fn flash_size(&self) -> usize {
+        (XATTR_SIZE + self.name.len() + 1 + self.value.len()).next_multiple_of(4)
+    }
+
     /// Appends the node; its total length is padded, as the kernel checks. Names over 255 and values over 65,535
     /// bytes are the caller's error.
     pub fn emit(&self, endian: Endian, out: &mut Vec<u8>) {
@@ -111,8 +120,7 @@ impl<'a> Xattr<'a> {
         data.extend_from_slice(self.name);
         data.push(0);
         data.extend_from_slice(self.value);
-        let totlen = (XATTR_SIZE + data.len()).next_multiple_of(4) as u32;
-        let start = emit_header(endian, out, nodetype::XATTR, totlen);
+        let start = emit_header(endian, out, nodetype::XATTR, self.flash_size() as u32);
         endian.put_u32(out, self.xid);
         endian.put_u32(out, self.version);
         out.extend_from_slice(&[self.prefix, self.name.len() as u8]);

@@ -3,20 +3,11 @@
 use std::io;
 
 use jffs2_tx::flash::ImageFlash;
-use jffs2_tx::tree::File;
+use jffs2_tx::tree::{File, Loss};
 use sha2::{Digest, Sha256};
 
 /// Bytes read at once: some thirty nodes.
 pub(super) const BUFFER: usize = 128 << 10;
-
-/// A range of a file that cannot be read.
-#[derive(Clone, Debug)]
-pub(super) struct Lost {
-    pub(super) start: u32,
-    pub(super) end: u32,
-    /// What is wrong, and where on the flash.
-    pub(super) why: String,
-}
 
 /// Ranges of a file that nodes with data cover, joined where they touch.
 pub(super) fn data_runs(file: &File<'_, ImageFlash>) -> Vec<(u32, u32)> {
@@ -30,57 +21,51 @@ pub(super) fn data_runs(file: &File<'_, ImageFlash>) -> Vec<(u32, u32)> {
     runs
 }
 
-/// Hands over the bytes of all runs that can be read; what cannot be.
+/// Hands over the bytes of all runs that can be read; what is lost, ascending.
 pub(super) fn copy(
     file: &mut File<'_, ImageFlash>,
     buf: &mut [u8],
     mut put: impl FnMut(u32, &[u8]) -> io::Result<()>,
-) -> io::Result<Vec<Lost>> {
-    let mut lost = Vec::new();
-    // Taken when the first read fails.
-    let mut pieces = None;
+) -> io::Result<Vec<Loss>> {
+    let mut lost = file.losses();
     for (mut at, end) in data_runs(file) {
         while at < end {
             let len = buf.len().min((end - at) as usize);
             let buf = &mut buf[..len];
-            if file.read_at(at, buf).is_ok() {
-                put(at, buf)?;
-            } else {
-                let pieces = pieces.get_or_insert_with(|| file.data_ranges().collect::<Vec<_>>());
-                let first = pieces.partition_point(|piece| piece.1 <= at);
-                piecewise(file, &pieces[first..], at, buf, &mut lost, &mut put)?;
-            }
+            let mut unreadable = Vec::new();
+            file.salvage_at(at, buf, &mut unreadable).map_err(io::Error::other)?;
+            put_readable(at, buf, &unreadable, &mut put)?;
+            unreadable.into_iter().for_each(|loss| join(&mut lost, loss));
             at += len as u32;
         }
     }
+    lost.sort_by_key(|loss| (loss.start, loss.end));
     Ok(lost)
 }
 
-/// The same for a part of a run, node by node.
-fn piecewise(
-    file: &mut File<'_, ImageFlash>,
-    pieces: &[(u32, u32)],
-    at: u32,
-    buf: &mut [u8],
-    lost: &mut Vec<Lost>,
+fn put_readable(
+    offset: u32,
+    buf: &[u8],
+    unreadable: &[Loss],
     put: &mut impl FnMut(u32, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let end = at + buf.len() as u32;
-    for piece in pieces.iter().take_while(|piece| piece.0 < end) {
-        let (start, end) = (piece.0.max(at), piece.1.min(end));
-        let buf = &mut buf[..(end - start) as usize];
-        match file.read_at(start, buf) {
-            Ok(_) => put(start, buf)?,
-            Err(error) => lose(lost, start, end, error.to_string()),
+    let mut from = 0;
+    let behind = (buf.len(), buf.len());
+    let ranges = unreadable.iter().map(|loss| ((loss.start - offset) as usize, (loss.end - offset) as usize));
+    for (start, end) in ranges.chain([behind]) {
+        if from < start {
+            put(offset + from as u32, &buf[from..start])?;
         }
+        from = end;
     }
     Ok(())
 }
 
-fn lose(lost: &mut Vec<Lost>, start: u32, end: u32, why: String) {
+/// Adds a loss, or makes the last one longer: a node may be read in two parts.
+fn join(lost: &mut Vec<Loss>, loss: Loss) {
     match lost.last_mut() {
-        Some(last) if last.end == start && last.why == why => last.end = end,
-        _ => lost.push(Lost { start, end, why }),
+        Some(last) if last.end == loss.start && (last.at, last.reason) == (loss.at, loss.reason) => last.end = loss.end,
+        _ => lost.push(loss),
     }
 }
 

@@ -2,11 +2,11 @@
 //! followed anywhere.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jffs2_tx::inode_kind::FileKind;
@@ -97,19 +97,16 @@ impl Dir {
         Ok(symlinkat(target, &self.0, name)?)
     }
 
-    /// Creates a pipe or a device; false if that was not possible.
+    /// Creates a pipe, a socket or a device; false if that was not possible.
     pub(super) fn node(&self, name: &[u8], stat: &Stat, left_out: &mut LeftOut) -> io::Result<bool> {
         let kind = match stat.kind {
             FileKind::Fifo => SFlag::S_IFIFO,
             FileKind::CharDevice => SFlag::S_IFCHR,
             FileKind::BlockDevice => SFlag::S_IFBLK,
-            _ => {
-                left_out.sockets += 1;
-                return Ok(false);
-            }
+            _ => SFlag::S_IFSOCK,
         };
         let number = stat.device.map_or(0, |device| makedev(device.major.into(), device.minor.into()));
-        // There is no way to set the mode of a node later that cannot follow a symlink or open the device.
+        // Set-id bits come last: a new owner clears them.
         let mode = Mode::from_bits_truncate((stat.meta.mode & !SET_IDS) as _);
         match mknodat(&self.0, name, kind, mode, number) {
             Err(Errno::EPERM) if stat.device.is_some() => {
@@ -120,7 +117,7 @@ impl Dir {
         }
     }
 
-    /// Owner, extended attributes and times of a symlink, pipe or device in this directory.
+    /// Owner, extended attributes, mode and times of a symlink, pipe, socket or device in this directory.
     pub(super) fn set_meta_at(
         &self,
         name: &[u8],
@@ -133,8 +130,22 @@ impl Dir {
         // No system call takes a directory and a name; this path does not follow its last name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(OsStr::from_bytes(name));
         set_xattrs(xattrs, left_out, |name, value| xattr::set(&path, name, value))?;
+        let has_set_ids = stat.meta.mode & SET_IDS != 0;
+        // An ACL changes the mode, too.
+        if stat.kind != FileKind::Symlink && (has_set_ids || !xattrs.is_empty()) {
+            match self.set_mode_at(name, stat) {
+                Err(_) if has_set_ids => left_out.set_ids += 1,
+                outcome => outcome?,
+            }
+        }
         let (atime, mtime) = times(stat);
         Ok(utimensat(&self.0, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink)?)
+    }
+
+    /// The mode of what stands here itself: it is not opened, and no symlink is followed.
+    fn set_mode_at(&self, name: &[u8], stat: &Stat) -> io::Result<()> {
+        let node = openat(&self.0, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        fs::set_permissions(format!("/proc/self/fd/{}", node.as_raw_fd()), Permissions::from_mode(stat.meta.mode))
     }
 
     /// The directory's own owner, extended attributes, mode and times.

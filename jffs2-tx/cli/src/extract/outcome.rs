@@ -1,8 +1,8 @@
 //! What extraction did, did not, and could not do.
 
+use jffs2_tx::tree::{Loss, LossReason};
 use serde::Serialize;
 
-use super::contents::Lost;
 use super::left_out::LeftOut;
 use super::plan::Plan;
 use crate::failure::{Exit, Failure, complain, note};
@@ -37,8 +37,8 @@ pub(super) struct Counts {
 /// Why an item is not as it should be.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// A range of a file is zeros instead.
-    Lost(Lost),
+    /// A range of a file holds zeros or older bytes instead.
+    Lost(Loss),
     /// It cannot be read at all.
     Damaged(String),
     /// The host does not take it.
@@ -55,6 +55,12 @@ struct TroubleLine {
     start: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<u32>,
+    /// Where on the flash the node of the range is, bytes, if it is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u32>,
+    /// Why the range is lost, in a word that does not change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     /// In words.
     reason: String,
 }
@@ -100,21 +106,15 @@ impl Outcome {
         let mut out = show::stdout();
         let mut exit = if refused > 0 { Exit::Findings } else { Exit::Done };
         for (item, trouble) in &self.troubles {
-            let path = show::path(&plan.path(*item));
-            let (range, reason) = match trouble {
-                Trouble::Lost(Lost { start, end, why }) => (Some((*start, *end)), why),
-                Trouble::Damaged(why) | Trouble::Host(why) => (None, why),
-            };
             exit = match trouble {
                 Trouble::Host(_) => Exit::Io,
                 _ if exit == Exit::Done => Exit::Findings,
                 _ => exit,
             };
-            let bytes = range.map(|(start, end)| format!("bytes {start} to {end} lost: ")).unwrap_or_default();
-            complain(&format!("{path}: {bytes}{reason}"));
+            let line = TroubleLine::new(show::path(&plan.path(*item)), trouble);
+            complain(&line.text());
             if json {
-                let (start, end) = range.unzip();
-                show::json(&mut out, &TroubleLine { path, start, end, reason: reason.clone() })?;
+                show::json(&mut out, &line)?;
             }
         }
         if let Some(text) = self.left_out.text() {
@@ -126,5 +126,24 @@ impl Outcome {
         }
         std::io::Write::flush(&mut out).map_err(Failure::Stdout)?;
         Ok(exit)
+    }
+}
+
+impl TroubleLine {
+    fn new(path: String, trouble: &Trouble) -> Self {
+        let (loss, reason) = match trouble {
+            Trouble::Lost(loss) => (Some(loss), loss.reason.to_string()),
+            Trouble::Damaged(why) | Trouble::Host(why) => (None, why.clone()),
+        };
+        let (start, end) = loss.map(|loss| (loss.start, loss.end)).unzip();
+        let code = loss.map(|loss| LossReason::code(loss.reason));
+        Self { path, start, end, at: loss.and_then(|loss| loss.at), code, reason }
+    }
+
+    fn text(&self) -> String {
+        let Self { path, start, end, at, reason, .. } = self;
+        let range = start.zip(*end).map(|(start, end)| format!("bytes {start} to {end} lost: ")).unwrap_or_default();
+        let node = at.map(|at| format!(", node at {at:#x}")).unwrap_or_default();
+        format!("{path}: {range}{reason}{node}")
     }
 }

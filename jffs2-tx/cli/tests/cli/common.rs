@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -181,6 +182,10 @@ pub(crate) fn sample(layout: Layout) -> Vec<u8> {
     // A hole between two pieces, and one at the end.
     image.dirent(1, "sparse", 10, File);
     image.inode(10, 0o100_600, b"start", |_| {});
+    image.inode(10, 0o100_600, &[], |node| {
+        (node.offset, node.isize) = (5, 1 << 20);
+        (node.dsize, node.compression) = ((1 << 20) - 5, Compression::Zero);
+    });
     image.inode(10, 0o100_600, b"end", |node| (node.offset, node.isize) = (1 << 20, (1 << 20) + 3));
     image.inode(10, 0o100_600, &[], |node| {
         (node.offset, node.isize) = ((1 << 20) + 3, 2 << 20);
@@ -194,6 +199,10 @@ pub(crate) fn sample(layout: Layout) -> Vec<u8> {
     image.put(1, "gone", 12, File, 0o644, b"deleted");
     image.dirent(1, "gone", 0, File);
     image.finish(40)
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// A directory for a test's files.

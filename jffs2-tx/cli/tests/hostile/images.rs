@@ -12,7 +12,7 @@ pub(crate) type Hostile = (&'static str, fn() -> Vec<u8>);
 const LAYOUT: Layout = Layout { endian: Endian::Little, eraseblock: 65536, cleanmarkers: true, summaries: false };
 
 /// Smaller ones first.
-pub(crate) const ALL: [Hostile; 15] = [
+pub(crate) const ALL: &[Hostile] = &[
     ("directories in circles", circles),
     ("a file of 4 GiB in two nodes", huge_hole),
     ("lengths of 0xffffffff", longest_nodes),
@@ -25,6 +25,7 @@ pub(crate) const ALL: [Hostile; 15] = [
     ("64 MiB in 64 small nodes", real_bomb),
     ("50,000 names of one directory of 50,000 names", names_of_one_directory),
     ("a large node under thousands of small ones", sieve),
+    ("a chain of 20,000 directories that are deleted", deleted_chain),
     ("100,000 names of one file of 20,000 nodes", names_of_one_file),
     ("a chain of 100,000 directories", chain),
     ("1,000,000 dirents of one name", versions_of_one_name),
@@ -139,6 +140,13 @@ impl Bulk {
         let mut node = Vec::new();
         inode.emit(LAYOUT.endian, &mut node, stored);
         self.node(&node);
+    }
+
+    fn chain(&mut self, len: u32) {
+        for ino in 2..2 + len {
+            self.dirent(ino - 1, b"d", ino, 4);
+            self.inode(ino, 0o040_755, &[], |_| {});
+        }
     }
 
     fn finish(mut self) -> Vec<u8> {
@@ -302,10 +310,15 @@ fn garbage() -> Vec<u8> {
 
 fn chain() -> Vec<u8> {
     let mut image = Bulk::new();
-    for ino in 2..100_002 {
-        image.dirent(ino - 1, b"d", ino, 4);
-        image.inode(ino, 0o040_755, &[], |_| {});
-    }
+    image.chain(100_000);
+    image.finish()
+}
+
+/// The path of each is looked for on its own.
+fn deleted_chain() -> Vec<u8> {
+    let mut image = Bulk::new();
+    image.chain(20_000);
+    image.dirent(1, b"d", 0, 0);
     image.finish()
 }
 

@@ -321,11 +321,12 @@ impl Work {
         let prefixes = ["trusted", "security", "user"];
         let allowed = if matches!(kind, None | Some(Kind::File)) { 3 } else { 2 };
         let prefix = prefixes[self.rng.below(allowed) as usize];
-        let mut name = format!("{prefix}.{}", ["a", "selinux", "mime_type", "x.y"][self.rng.below(4) as usize]);
-        if self.rng.percent(5) {
-            name += &"long".repeat(50);
-        }
-        let len = if self.rng.percent(8) { self.rng.between(500, 3000) } else { self.rng.below(60) };
+        // All that one file can get stays below what ext4 takes (one block of 4096), so that it can be extracted there.
+        let (name, len) = match self.rng.below(20) {
+            0 => (format!("{prefix}.{}", "long".repeat(50)), self.rng.below(20)),
+            1 if prefix == "trusted" => ("trusted.large".to_owned(), self.rng.between(500, 1500)),
+            number => (format!("{prefix}.{}", ["a", "selinux", "mime_type"][number as usize % 3]), self.rng.below(60)),
+        };
         let value = self.rng.content(len);
         Ok(lsetxattr(path, name, &value, XattrFlags::empty())?)
     }

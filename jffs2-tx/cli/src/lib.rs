@@ -18,6 +18,7 @@
 //! as `\\`; in JSON too.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -29,6 +30,7 @@ mod diff;
 mod dump;
 mod extract;
 mod failure;
+mod find;
 mod image;
 mod info;
 mod log;
@@ -76,6 +78,8 @@ enum Command {
     Dump(dump::Args),
     /// List what differs between an image and another one, or a directory: exit code 1 if anything does.
     Diff(diff::Args),
+    /// List where JFFS2 file systems stand in a file of anything: exit code 1 if there is none.
+    Find(find::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
     /// Make an image's tree equal to a directory, in one transaction.
@@ -84,8 +88,9 @@ enum Command {
     Recover(update::RecoverArgs),
 }
 
-fn main() -> ExitCode {
-    let exit = match parse() {
+/// Runs one command; `args` begin with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let exit = match parse(args) {
         Ok(command) => run(command).unwrap_or_else(|failure| failure.report()),
         Err(exit) => exit,
     };
@@ -103,6 +108,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Find(args) => find::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),
@@ -110,13 +116,13 @@ fn run(command: Command) -> Result<Exit, Failure> {
 }
 
 /// Help and version go to stdout; what is wrong with the arguments is one line.
-fn parse() -> Result<Command, Exit> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     // `ls -l` is the long listing: byte order has no short options there.
     let no_short = |arg: clap::Arg| arg.short(None);
     let command = Cli::command()
         .mut_subcommand("ls", |ls| ls.mut_arg("little_endian", no_short).mut_arg("big_endian", no_short))
         .mut_subcommands(|sub| sub.after_help(EXIT_CODES));
-    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let error = match parsed {
         Ok(cli) => return Ok(cli.command),
         Err(error) => error,
