@@ -310,4 +310,8 @@ fn says_what_is_in_the_way() {
     refused(bench.dir.path(), 2, "directory is not empty");
     refused(&bench.path("missing"), 3, "No such file or directory (os error 2)");
     refused(&image, 3, "Not a directory (os error 20)");
+    let noise = bench.file("noise", b"no file system");
+    let tried = run("mount", &noise, &[&bench.path("mnt")]);
+    let said = format!("jffs2-tx: error: {}: not a JFFS2 image (no valid node found)\n", noise.display());
+    assert_eq!((tried.code, tried.err), (7, said));
 }
