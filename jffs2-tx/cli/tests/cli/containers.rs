@@ -59,7 +59,9 @@ fn same(command: &str, one: (&Path, &[&str]), other: (&Path, &[&str]), args: &[&
         let all: Vec<&dyn AsRef<OsStr>> = args.iter().chain(options).map(|arg| arg as &dyn AsRef<OsStr>).collect();
         let Run { code, out, err } = run(command, image, &all);
         assert!(code == 0 && err.is_empty(), "{command} {}: {code} {err}", image.display());
-        String::from_utf8_lossy(&out).into_owned()
+        let lines = String::from_utf8_lossy(&out).lines().map(String::from).collect::<Vec<_>>();
+        // That one of them ends in a blank page is no difference.
+        lines.into_iter().filter(|line| !line.contains("short-image")).collect::<Vec<_>>()
     });
     assert_eq!(runs[0], runs[1], "{command}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -79,7 +79,12 @@ fn assert_same_tree(bench: &Bench, image: &Path) {
     let by_tar = run("extract", image, &[&"--tar", &archive]);
     assert_eq!((by_dir.code, by_tar.code), (0, 0), "{}{}", by_dir.err, by_tar.err);
     untar(&archive, &other);
-    let (dir, tar) = (walk(&root), walk(&other));
+    let (mut dir, tar) = (walk(&root), walk(&other));
+    // There is no way to say socket in a tar archive.
+    dir.retain(|path, _| {
+        let stat = fs::symlink_metadata(root.join(std::ffi::OsStr::from_bytes(path))).unwrap();
+        !stat.file_type().is_socket()
+    });
     assert!(dir.len() > 5);
     assert_eq!(dir.keys().collect::<Vec<_>>(), tar.keys().collect::<Vec<_>>());
     for (path, facts) in &dir {
@@ -92,7 +97,7 @@ fn the_same_tree() {
     let bench = Bench::new();
     let image = bench.file("image", &image_of(&tree(), &Options::default()));
     assert_same_tree(&bench, &image);
-    let said = run("extract", &image, &[&"--tar", &bench.path("again.tar")]);
+    let said = run("extract", &image, &[&"--tar", &bench.path("again.tar"), &"-e", &"64k"]);
     // Devices and owners need no root.
     assert_eq!(said.err, "jffs2-tx: note: left out: 1 sockets\n");
 }
