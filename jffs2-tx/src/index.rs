@@ -232,6 +232,16 @@ impl Index {
         self.reached(ino).map_or(0, |inode| inode.names)
     }
 
+    /// Numbers of all inodes with a node, whether a name leads to them or not, ascending.
+    pub fn inodes(&self) -> impl Iterator<Item = u32> {
+        self.inodes.chunk_by(|a, b| a.ino == b.ino).map(|nodes| nodes[0].ino)
+    }
+
+    /// Numbers of all inodes with names in them, whether a name leads to them or not, ascending.
+    pub fn directories(&self) -> impl Iterator<Item = u32> {
+        self.names.chunk_by(|a, b| a.pino == b.pino).map(|names| names[0].pino)
+    }
+
     /// Inode numbers that the root leads to, ascending.
     pub fn reachable(&self) -> impl Iterator<Item = u32> {
         self.reachable.iter().map(|inode| inode.ino)

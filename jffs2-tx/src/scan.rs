@@ -17,7 +17,7 @@ mod suspect;
 mod xattrs;
 
 pub use places::{Place, Places};
-pub use suspect::{Held, Suspect};
+pub use suspect::{Held, Suspect, damaged_name};
 pub use xattrs::{XattrRecord, XrefRecord};
 
 /// If so many bytes at the start of an eraseblock are 0xFF, Linux takes it for empty.
@@ -397,7 +397,7 @@ fn note_damage(endian: Endian, at: u32, bytes: &[u8], reason: WireError, found: 
 fn take_inode(at: u32, inode: &Inode, node: &[u8], found: &mut BlockScan) {
     let record = InodeRecord::of(at, inode, node);
     if !record.good {
-        found.note_damage(at, WireError::NodeCrc);
+        found.note_damage(at, WireError::DataCrc);
     }
     found.max_ino = found.max_ino.max(inode.ino);
     found.inodes.push(record);

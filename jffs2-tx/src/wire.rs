@@ -167,6 +167,9 @@ pub enum WireError {
     /// The node's CRC is wrong.
     #[error("bad node CRC")]
     NodeCrc,
+    /// The CRC of the data is wrong.
+    #[error("bad data CRC")]
+    DataCrc,
     /// The name's CRC is wrong, or the name is empty or holds a NUL.
     #[error("bad name")]
     Name,

@@ -1,8 +1,9 @@
-//! `check`: findings of the library's check, one a line.
+//! `check`: findings of the library's check, one a line. What they are called is listed at
+//! [`Code`](jffs2_tx::check::Code).
 
 use std::io::Write;
 
-use jffs2_tx::check::{Finding, Severity, check};
+use jffs2_tx::check::{Code, Finding, Severity, check};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -23,6 +24,10 @@ pub(crate) struct Args {
 struct Line {
     /// `note`, `warning` or `error`.
     severity: String,
+    /// What was found: one of a fixed list of words.
+    code: &'static str,
+    /// What becomes of it: `repaired` by the kernel, `lost`, `unknown` if something may be lost, or it `stays`.
+    fate: &'static str,
     /// Flash offset, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u32>,
@@ -32,13 +37,20 @@ struct Line {
     /// Inode number.
     #[serde(skip_serializing_if = "Option::is_none")]
     ino: Option<u32>,
+    /// Range of the file that it is about, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
+    /// Its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u32>,
     /// What was found, and what becomes of it.
     text: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let image = Image::open(&args.image)?;
-    let findings = check(&image.flash, &image.index)?;
+    let mut findings = check(&image.flash, &image.index)?;
+    findings.extend(short(&image));
     let mut out = show::stdout();
     for line in findings.iter().map(Line::of) {
         if args.json {
@@ -56,9 +68,13 @@ impl Line {
     fn of(finding: &Finding) -> Self {
         Self {
             severity: finding.severity.to_string(),
+            code: finding.code.as_str(),
+            fate: finding.fate.as_str(),
             offset: finding.offset,
             path: finding.path.as_deref().map(show::path),
             ino: finding.ino,
+            start: finding.range.map(|range| range.0),
+            end: finding.range.map(|range| range.1),
             text: finding.text.clone(),
         }
     }
@@ -69,4 +85,12 @@ impl Line {
         let at = self.offset.map(|offset| format!("at {offset:#x}: ")).unwrap_or_default();
         format!("{}: {path}{at}{}", self.severity, self.text)
     }
+}
+
+/// An image that was cut ends anywhere; one that was built without padding behind its last node.
+fn short(image: &Image) -> Option<Finding> {
+    let missing =
+        u64::from(image.index.geometry().size()).checked_sub(image.file_size).filter(|missing| *missing > 0)?;
+    let text = format!("the file ends inside an eraseblock, the last {missing} bytes of it read as 0xff");
+    Some(Finding::new(Code::ShortImage, text))
 }

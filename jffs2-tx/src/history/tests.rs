@@ -231,14 +231,54 @@ fn how_much_is_left() {
         build(&mut log);
         String::from(log.told()[0].rsplit(' ').next().unwrap())
     };
-    assert_eq!(told(&|log| drop(log.node(2, 1, FILE, 0, b"all"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 7, FILE, 0, b"all"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, FILE, 0, b"all").node(2, 3, FILE, 3, b"more"))), "Likely");
-    assert_eq!(told(&|log| drop(log.node(2, 2, FILE, 3, b"more"))), "Partly");
-    assert_eq!(told(&|log| drop(log.inode(2, 2, FILE, b"", |inode| inode.isize = 5))), "Gone");
-    assert_eq!(told(&|log| drop(log.inode(2, 2, FILE, b"", |inode| inode.isize = 0))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, 0o120_777, 0, b"target"))), "Whole");
-    assert_eq!(told(&|log| drop(log.node(2, 1, 0o120_777, 0, b""))), "Gone");
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, FILE, 0, b"all");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 7, FILE, 0, b"all");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, FILE, 0, b"all").node(2, 3, FILE, 3, b"more");
+        }),
+        "Likely"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 2, FILE, 3, b"more");
+        }),
+        "Partly"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.inode(2, 2, FILE, b"", |inode| inode.isize = 5);
+        }),
+        "Gone"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.inode(2, 2, FILE, b"", |inode| inode.isize = 0);
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, 0o120_777, 0, b"target");
+        }),
+        "Whole"
+    );
+    assert_eq!(
+        told(&|log| {
+            log.node(2, 1, 0o120_777, 0, b"");
+        }),
+        "Gone"
+    );
     assert_eq!(told(&|_| ()), "Gone");
 }
 

@@ -1,5 +1,7 @@
 //! Damaged nodes: no reader counts them, but what they still say of themselves tells what is lost.
 
+use alloc::vec::Vec;
+
 use super::pad4;
 use crate::crc::{crc32, flipped_bit};
 use crate::wire::{DIRENT_SIZE, Endian, Header, INODE_SIZE, nodetype};
@@ -35,6 +37,8 @@ pub enum Held {
     Name {
         /// Inode number that the name led to, 0 for a deletion.
         target: u32,
+        /// Length of the name.
+        len: u8,
     },
 }
 
@@ -73,13 +77,25 @@ impl Suspect {
             let start = u32_at(44);
             Held::Data { start, end: start.saturating_add(u32_at(52)), isize: u32_at(28) }
         } else {
-            Held::Name { target: u32_at(20) }
+            Held::Name { target: u32_at(20), len: fields[28] }
         };
         // Where the write was cut the rest is blank: what came first is as it was written.
         let cut = u32_at(crc_at) == u32::MAX;
         let version = if exact || cut { u32_at(16) } else { u32::MAX };
         Some(Self { at, ino: u32_at(12), version, held, exact })
     }
+}
+
+/// The name in a damaged dirent of `len` bytes of name, a single flipped bit undone; `None` if it cannot be told.
+#[must_use]
+pub fn damaged_name(endian: Endian, node: &[u8], len: u8) -> Option<Vec<u8>> {
+    let mut name = node.get(DIRENT_SIZE..)?.get(..usize::from(len))?.to_vec();
+    let stored = u32_in(endian, node, 36)?;
+    if let Some((byte, mask)) = flipped_bit(&name, stored) {
+        name[byte] ^= mask;
+        return Some(name);
+    }
+    ((crc32(&name) ^ stored).count_ones() <= 1).then_some(name)
 }
 
 fn u32_in(endian: Endian, bytes: &[u8], at: usize) -> Option<u32> {
@@ -105,7 +121,6 @@ fn repair(endian: Endian, fields: &mut [u8; INODE_SIZE], len: usize, crc_at: usi
 mod tests {
     use super::*;
     use crate::wire::{Compression, Dirent, Inode};
-    use alloc::vec::Vec;
 
     fn inode(endian: Endian) -> Vec<u8> {
         let mut node = Vec::new();
@@ -146,7 +161,7 @@ mod tests {
             for byte in 0..DIRENT_SIZE {
                 let mut flipped = node.clone();
                 flipped[byte] ^= 0x80;
-                let held = Held::Name { target: 5 };
+                let held = Held::Name { target: 5, len: 4 };
                 let wanted = Some(Suspect { at: 0, ino: 3, version: 4, held, exact: true });
                 assert_eq!(Suspect::of(endian, 0, &flipped), wanted, "byte {byte}");
             }

@@ -244,7 +244,7 @@ struct Layout {
 impl Layout {
     /// All of a file; or what holds data, and the map that says so, if that saves something.
     fn of(file: &File<'_, ImageFlash>, size: u32) -> (Self, Option<Vec<u8>>) {
-        let runs = data_runs(file);
+        let runs = whole_records(&data_runs(file), size);
         let data: u64 = runs.iter().map(|(start, end)| u64::from(end - start)).sum();
         let map = map(&runs, size);
         if u64::from(size) - data < SPARSE_MIN || data + map.len() as u64 >= size.into() {
@@ -268,6 +268,22 @@ impl Layout {
         let run = self.runs.partition_point(|run| run.0 <= offset).saturating_sub(1);
         self.places[run] + u64::from(offset - self.runs[run].0)
     }
+}
+
+/// The ranges, each made to start and end at a multiple of [`RECORD`] or at the file's end: GNU tar starts each in a
+/// record of its own.
+fn whole_records(runs: &[(u32, u32)], size: u32) -> Vec<(u32, u32)> {
+    let record = RECORD as u32;
+    let mut whole: Vec<(u32, u32)> = Vec::new();
+    for (start, end) in runs {
+        let (start, end) =
+            (start / record * record, end.checked_next_multiple_of(record).map_or(size, |end| end.min(size)));
+        match whole.last_mut() {
+            Some(last) if last.1 >= start => last.1 = end,
+            _ => whole.push((start, end)),
+        }
+    }
+    whole
 }
 
 /// The map in front of a sparse file's data: number of ranges, and start and length of each, in decimal lines. The last

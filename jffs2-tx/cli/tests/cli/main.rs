@@ -3,9 +3,13 @@
 mod bad_input;
 mod check_log;
 mod common;
+mod containers;
 mod extract;
 mod history;
+mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod tar;
 mod update;
+mod xattrs;
