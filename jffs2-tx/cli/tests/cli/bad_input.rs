@@ -84,7 +84,7 @@ fn geometry_that_contradicts_the_image() {
         &bench.file("summaries", &sample(Layout { summaries: true, cleanmarkers: false, ..NOR })),
         &["-e", "64k"],
         7,
-        "eraseblock size 64 KiB contradicts the image: the node at 0x362c says that it is 16 KiB; it looks like 16 KiB",
+        "eraseblock size 64 KiB contradicts the image: the node at 0x3670 says that it is 16 KiB; it looks like 16 KiB",
     );
     refused(&nor, &["--big-endian"], 7, "the image is little-endian: 0 nodes in the other byte order");
     let big = bench.file("big", &sample(Layout { endian: Endian::Big, ..NOR }));

@@ -3,6 +3,8 @@
 mod bad_input;
 mod check_log;
 mod common;
+mod damage;
+mod dump_diff;
 mod extract;
 mod history;
 #[cfg(feature = "mount")]

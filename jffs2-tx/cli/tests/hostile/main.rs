@@ -23,7 +23,7 @@ const FIXED: u64 = 64 << 20;
 /// The index, and what it is sorted in, for an image of nothing but the shortest nodes.
 const MULTIPLE: u64 = 4;
 
-/// Commands that read an image; `OUT` stands for a directory that is not there yet.
+/// Commands that read an image; `OUT` stands for a directory that is not there yet, `IMAGE` for the same image again.
 const COMMANDS: &[&[&str]] = &[
     &["ls", "-lR"],
     &["ls", "-R", "--json"],
@@ -31,7 +31,10 @@ const COMMANDS: &[&[&str]] = &[
     &["ls", "--all-versions", "-R"],
     &["cat", "--ino=2", "--version=1000"],
     &["info"],
-    &["info", "--json"],
+    &["info", "--json", "--blocks"],
+    &["dump"],
+    &["dump", "--json"],
+    &["diff", "IMAGE"],
     &["check"],
     &["check", "--json"],
     &["log"],
@@ -61,8 +64,10 @@ fn every_command_ends_within_its_limits() {
 fn run(bench: &Bench, image: &Path, command: &[&str], what: &str) {
     let out = bench.path("out");
     let _ = fs::remove_dir_all(&out);
-    let words: Vec<String> =
-        command[1..].iter().map(|word| word.replace("OUT", out.to_str().expect("UTF-8"))).collect();
+    let words: Vec<String> = command[1..]
+        .iter()
+        .map(|word| word.replace("OUT", &out.to_string_lossy()).replace("IMAGE", &image.to_string_lossy()))
+        .collect();
     let errors = bench.path("errors");
 
     let status = Command::new("sh")
