@@ -137,30 +137,32 @@ impl Survey {
     }
 
     /// Reads an image in its file to its end, twice if it turns out to be a dump. `oob` is the layout if it is known,
-    /// `Some(None)` if there are no spare bytes. Memory: 3 MiB, whatever its size.
+    /// `Some(None)` if there are no spare bytes; `at` has no say in it. Memory: 3 MiB, whatever its size.
     ///
     /// # Errors
     /// [`DetectError::Io`].
     pub fn of_file(file: &File, at: Container, oob: Option<Option<OobLayout>>) -> Result<Self, DetectError> {
-        let given = |layout| Oob { layout, evidence: "given".into(), sure: true };
-        let found = match oob {
-            Some(known) => known.map(given),
+        let at = Container { oob: None, ..at };
+        match oob {
+            Some(None) => Self::of(at.reader(file, |_, _| {})),
+            Some(Some(layout)) => Self::of_dump(file, at, Oob { layout, evidence: "given".into(), sure: true }),
             None => {
-                let plain = Self::of(Container { oob: None, ..at }.reader(file, |_, _| {}))?;
-                match plain.dump() {
-                    None => return Ok(plain),
-                    dump => dump,
-                }
+                let plain = Self::of(at.reader(file, |_, _| {}))?;
+                plain.dump().map_or(Ok(plain), |oob| Self::of_dump(file, at, oob))
             }
-        };
+        }
+    }
+
+    /// Reads a dump in its file to its end.
+    pub(crate) fn of_dump(file: &File, at: Container, oob: Oob) -> Result<Self, DetectError> {
+        let container = Container { oob: Some(oob.layout), ..at };
         let mut marks = [SpareMarks::default(), SpareMarks::default()];
-        let container = Container { oob: found.as_ref().map(|oob| oob.layout), ..at };
         let mut survey = Self::of(container.reader(file, |at, spare| match find_cleanmarker(spare) {
             Some((Endian::Little, _)) => marks[0].add(at),
             Some((Endian::Big, _)) => marks[1].add(at),
             None => {}
         }))?;
-        survey.oob = found;
+        survey.oob = Some(oob);
         for (little, big) in
             [(&mut survey.little, &mut survey.big)].into_iter().chain(survey.before_mark.as_mut().map(|(l, b)| (l, b)))
         {

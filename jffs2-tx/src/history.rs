@@ -176,11 +176,17 @@ impl History {
         &self.inodes
     }
 
+    /// Place of an inode in [`History::inodes`].
+    #[must_use]
+    pub fn place(&self, ino: u32, life: Life) -> Option<u32> {
+        let found = self.inodes.binary_search_by_key(&(ino, life), |inode| (inode.ino, inode.life));
+        found.ok().map(|at| at as u32)
+    }
+
     /// An inode in one of its lives.
     #[must_use]
     pub fn inode(&self, ino: u32, life: Life) -> Option<&PastInode> {
-        let found = self.inodes.binary_search_by_key(&(ino, life), |inode| (inode.ino, inode.life));
-        found.ok().map(|at| &self.inodes[at])
+        self.place(ino, life).and_then(|at| self.inodes.get(at as usize))
     }
 
     /// An inode number in each of its lives.

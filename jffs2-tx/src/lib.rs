@@ -42,6 +42,8 @@ pub mod crc;
 pub mod detect;
 pub mod dump;
 pub mod error;
+#[cfg(feature = "std")]
+pub mod find;
 pub mod flash;
 pub mod history;
 pub mod index;

@@ -15,18 +15,21 @@ use crate::image::{Image, ImageArgs};
 use crate::{ls, show};
 
 mod contents;
+mod deleted;
 mod host;
 mod left_out;
 mod manifest;
 mod outcome;
 mod plan;
 mod progress;
+mod source;
 mod to_dir;
 mod to_tar;
 
 use host::Dir;
 use outcome::Outcome;
 use plan::Plan;
+use source::Source;
 use to_dir::Job;
 use to_tar::ToTar;
 
@@ -46,6 +49,10 @@ pub(crate) struct Args {
     /// Only what is at or below this path of the image; may be given several times.
     #[arg(long, value_name = "PATH")]
     only: Vec<OsString>,
+    /// What is gone from the tree and still on the flash, instead of the tree: `deleted/PATH~INO`, `orphans/INO` and
+    /// `uncommitted/TXID/PATH` (see `ls --deleted`). Extended attributes of what is gone are not known.
+    #[arg(long, conflicts_with_all = ["manifest", "only"])]
+    deleted: bool,
     /// Leave extended attributes out.
     #[arg(long)]
     no_xattrs: bool,
@@ -60,6 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let only = only(args, &image)?;
     let root = args.dir.as_deref().map(|dir| Dir::create_empty(dir).map_err(|failure| failure.about(dir.display())));
     let root = root.transpose()?;
+    if args.deleted {
+        return deleted::run(args, &image, root.as_ref());
+    }
     let mut refused = 0;
     let plan = Plan::of_tree(image.tree(), &only, |path, why| {
         refused += 1;
@@ -83,10 +93,10 @@ fn extract(args: &Args, image: &Image, plan: &Plan<'_>, root: Option<&Dir>) -> R
         note(&format!("{path} and what follows: no sha256, more than {} bytes in all", manifest::MAX_HASHED));
     }
     let Some(tar) = &args.tar else {
-        return Job { plan, tree, root, xattrs, hash_until }.run();
+        return Job { plan, source: Source::Tree(tree), root, xattrs, hash_until }.run();
     };
     let Output { path, to } = Output::create(tar)?;
-    let result = ToTar::new(to, plan, tree, xattrs, hash_until).run();
+    let result = ToTar::new(to, plan, Source::Tree(tree), xattrs, hash_until).run();
     result.map_err(|error| failed(path, error))
 }
 

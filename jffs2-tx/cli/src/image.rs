@@ -106,25 +106,20 @@ impl ImageArgs {
 
     /// The image, and what it is.
     fn open_flash(&self, write: bool) -> Result<(ImageFlash, Detected), Failure> {
-        let metadata = fs::metadata(&self.image).map_err(io_failure)?;
-        // Opening a pipe would wait for ever, reading a directory would fail late.
-        if !metadata.is_file() {
-            return Err(Failure::new(Exit::Io, "not a regular file"));
-        }
-        let file = File::options().read(true).write(write).open(&self.image).map_err(io_failure)?;
+        let (file, file_len) = open_regular(&self.image, write)?;
         if write {
             file.try_lock().map_err(|error| match error {
                 TryLockError::WouldBlock => Failure::new(Exit::Busy, "in use by another update"),
                 TryLockError::Error(error) => io_failure(error),
             })?;
         }
-        let part = self.part(metadata.len())?;
+        let part = self.part(file_len)?;
         let survey = Survey::of_file(&file, part, self.oob.map(|Spare(given)| given))?;
         let detected = self.detect(&survey)?;
         let container = Container { oob: detected.oob.as_ref().map(|oob| oob.layout), ..part };
         let geometry = self.geometry(&detected, container.data_len())?;
         if write {
-            refuse_to_write(&detected, &container, &geometry, metadata.len())?;
+            refuse_to_write(&detected, &container, &geometry, file_len)?;
         }
         Ok((ImageFlash::inside(file, geometry, container).map_err(|error| image_failure(&error))?, detected))
     }
@@ -216,6 +211,17 @@ impl ImageArgs {
             Failure::new(exit, error)
         })
     }
+}
+
+/// A regular file, and its length in bytes.
+pub(crate) fn open_regular(path: &Path, write: bool) -> Result<(File, u64), Failure> {
+    let metadata = fs::metadata(path).map_err(io_failure)?;
+    // Opening a pipe would wait for ever, reading a directory would fail late.
+    if !metadata.is_file() {
+        return Err(Failure::new(Exit::Io, "not a regular file"));
+    }
+    let file = File::options().read(true).write(write).open(path).map_err(io_failure)?;
+    Ok((file, metadata.len()))
 }
 
 /// Refuses what could destroy something: an update on a guess, on a dump, or past the image's end.

@@ -49,6 +49,16 @@ struct Info {
     size: u32,
     /// Length of the file.
     file_size: u64,
+    /// Where the image starts in the file.
+    offset: u64,
+    /// Bytes of the file that it takes, spare bytes included.
+    length: u64,
+    /// Page and spare bytes, such as `2048+64`, of a dump that holds them; otherwise null.
+    oob: Option<String>,
+    /// What speaks for the spare bytes, in words; otherwise null.
+    oob_evidence: Option<String>,
+    /// Offset of the end mark that ends the file system; null if there is none.
+    end_mark: Option<u64>,
     /// Number of eraseblocks.
     blocks: u32,
     /// Eraseblocks marked bad.
@@ -165,6 +175,11 @@ impl Info {
             page_size: found.page_size,
             size: geometry.size(),
             file_size: image.file_size,
+            offset: image.flash.container().offset,
+            length: image.flash.container().length,
+            oob: found.oob.as_ref().map(|oob| oob.layout.to_string()),
+            oob_evidence: found.oob.as_ref().map(|oob| oob.evidence.clone()),
+            end_mark: found.end,
             blocks: geometry.blocks(),
             blocks_bad: count(BlockState::Bad),
             blocks_blank: count(BlockState::Blank),
@@ -246,7 +261,14 @@ impl Info {
         if each.is_empty() { "no data".into() } else { format!("{}; {:.2}:1", each.join("; "), self.ratio) }
     }
 
-    fn lines(&self) -> [(&'static str, String); 14] {
+    /// Where it stands in the file, if that is not all of it.
+    fn container(&self) -> String {
+        let oob = self.oob.as_ref().map(|oob| format!(", spare bytes {oob}")).unwrap_or_default();
+        let end = self.end_mark.map(|end| format!(", end mark at {end:#x}")).unwrap_or_default();
+        format!("{} bytes at {:#x}{oob}{end}", self.length, self.offset)
+    }
+
+    fn lines(&self) -> [(&'static str, String); 15] {
         let unsure = if self.sure { "" } else { "; not sure" };
         let truncated = if self.file_size < u64::from(self.size) {
             format!(" (file: {} bytes, the rest read as 0xff)", self.file_size)
@@ -257,6 +279,7 @@ impl Info {
             ("byte order", self.endian.into()),
             ("eraseblock", format!("{} bytes ({}{unsure})", self.eraseblock, self.evidence)),
             ("flash", format!("{}, write unit {} bytes", self.flash, self.page_size)),
+            ("in the file", self.container()),
             ("size", format!("{} bytes{truncated}", self.size)),
             (
                 "eraseblocks",

@@ -30,6 +30,7 @@ mod diff;
 mod dump;
 mod extract;
 mod failure;
+mod find;
 mod image;
 mod info;
 mod log;
@@ -77,6 +78,8 @@ enum Command {
     Dump(dump::Args),
     /// List what differs between an image and another one, or a directory: exit code 1 if anything does.
     Diff(diff::Args),
+    /// List where JFFS2 file systems stand in a file of anything: exit code 1 if there is none.
+    Find(find::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
     /// Make an image's tree equal to a directory, in one transaction.
@@ -105,6 +108,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Find(args) => find::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),

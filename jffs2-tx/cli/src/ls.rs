@@ -1,6 +1,6 @@
 //! `ls`: a directory as ls(1) lists it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use jffs2_tx::check::MAX_PATH;
 use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
-use jffs2_tx::tree::{Stat, Tree};
+use jffs2_tx::tree::{Attribute, Stat, Tree};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, complain};
@@ -34,13 +34,19 @@ pub(crate) struct Args {
     /// What is gone but still on the flash, at PATH and below: names that were deleted or replaced, inodes without a
     /// name, and what transactions that were not committed would have changed. Standing, what can be recovered, when it
     /// went, inode number, size, path.
-    #[arg(long, conflicts_with_all = ["long", "recursive"])]
+    #[arg(long, conflicts_with_all = ["long", "recursive", "xattrs"])]
     deleted: bool,
     /// Every version of a file that is on the flash (a node is a version; neighbours of the same size, time and mode
     /// are one line), or of all that is in a directory: versions, standing, mode, size, time, flash offset, inode
     /// number, path.
-    #[arg(long, conflicts_with_all = ["long", "deleted"])]
+    #[arg(long, conflicts_with_all = ["long", "deleted", "xattrs"])]
     all_versions: bool,
+    /// Extended attributes below each name: as text, or in hexadecimal with 0x in front. `--json` always has them.
+    #[arg(long)]
+    xattrs: bool,
+    /// No extended attributes with `--json`.
+    #[arg(long, conflicts_with = "xattrs")]
+    no_xattrs: bool,
     /// One JSON object for each name, with its full path.
     #[arg(long)]
     json: bool,
@@ -58,6 +64,16 @@ struct Row {
     /// Why the inode cannot be read, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// A row as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct FullRow<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    /// Extended attributes: names, escaped like paths, and values in hexadecimal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    xattrs: BTreeMap<String, String>,
 }
 
 /// What is known of an inode.
@@ -191,9 +207,32 @@ impl<W: Write> Listing<'_, W> {
         complain(&format!("{}: {text}", show::path(path)));
     }
 
+    /// Extended attributes of a row. Read as it is printed: those of a whole directory may not fit into memory.
+    fn xattrs(&mut self, row: &Row) -> Vec<Attribute> {
+        if self.args.no_xattrs || !(self.args.json || self.args.xattrs) || row.inode.is_none() {
+            return Vec::new();
+        }
+        let read = self.tree.lost_xattrs(row.ino).and_then(|lost| Ok((lost, self.tree.xattrs(row.ino)?)));
+        let (lost, found) = read.map_or_else(
+            |error| (vec![error.to_string()], Vec::new()),
+            |(lost, found)| (lost.iter().map(|lost| format!("{}, node at {:#x}", lost.what, lost.at)).collect(), found),
+        );
+        for what in lost {
+            self.damaged = true;
+            complain(&format!("{}: {what}", row.path));
+        }
+        found
+    }
+
+    fn print_json(&mut self, row: &Row) -> Result<(), Failure> {
+        let found = self.xattrs(row);
+        let xattrs = found.iter().map(|xattr| (show::text(&xattr.name), show::digits(&xattr.value))).collect();
+        show::json(self.out, &FullRow { row, xattrs })
+    }
+
     fn print(&mut self, rows: &[(String, Row)]) -> Result<(), Failure> {
         if self.args.json {
-            return rows.iter().try_for_each(|(_, row)| show::json(self.out, row));
+            return rows.iter().try_for_each(|(_, row)| self.print_json(row));
         }
         let cells: Vec<[String; 5]> = rows.iter().map(|(_, row)| row.cells()).collect();
         let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
@@ -207,6 +246,9 @@ impl<W: Write> Listing<'_, W> {
             let target = row.inode.as_ref().and_then(|inode| inode.target.as_ref()).filter(|_| self.args.long);
             let arrow = target.map(|target| format!(" -> {target}")).unwrap_or_default();
             writeln!(self.out, "{name}{arrow}").map_err(Failure::Stdout)?;
+            for Attribute { name, value } in self.xattrs(row) {
+                writeln!(self.out, "    {}={}", show::text(&name), value_text(&value)).map_err(Failure::Stdout)?;
+            }
         }
         Ok(())
     }
@@ -265,6 +307,14 @@ pub(crate) fn type_name(kind: FileKind) -> &'static str {
         FileKind::BlockDevice => "block",
         FileKind::Fifo => "fifo",
         FileKind::Socket => "socket",
+    }
+}
+
+/// The value of an extended attribute: in quotes if it is text, which may end in a NUL.
+fn value_text(value: &[u8]) -> String {
+    match std::str::from_utf8(value.strip_suffix(b"\0").unwrap_or(value)) {
+        Ok(text) if !text.contains(char::is_control) => format!("{:?}", String::from_utf8_lossy(value)),
+        _ => format!("0x{}", show::digits(value)),
     }
 }
 

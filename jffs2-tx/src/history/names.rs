@@ -50,8 +50,8 @@ pub struct LostName {
 /// A path that something had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastPath<'a> {
-    /// `None` if the path starts at the root; otherwise the directory where it starts because no name of that is left,
-    /// or because names lead in a circle or the path would be longer than [`MAX_PATH`].
+    /// `None` if the path starts at the root; otherwise the directory where it starts: no name of that is left but those
+    /// that lead in a circle, or the path would be longer than [`MAX_PATH`].
     pub from: Option<u32>,
     /// Names, the first one first. They are as on the flash: `..` and names with slashes can be among them.
     pub names: Vec<&'a [u8]>,
@@ -74,7 +74,7 @@ impl History {
     pub fn path_of(&self, ino: u32) -> PastPath<'_> {
         let mut names = Vec::new();
         let (mut from, mut len) = (ino, 0);
-        let mut parent = self.parent(ino);
+        let mut parent = self.up(ino);
         while let Some(up) = parent.filter(|_| from != ROOT) {
             let dirent = &self.dirents[up.dirent as usize];
             let name = self.name(dirent);
@@ -90,7 +90,13 @@ impl History {
         PastPath { from: (from != ROOT).then_some(from), names }
     }
 
-    fn parent(&self, ino: u32) -> Option<&Parent> {
+    /// The dirent to make an inode's path of: of the live tree, or else the likeliest of those that led to it.
+    #[must_use]
+    pub fn parent(&self, ino: u32) -> Option<&PastDirent> {
+        self.up(ino).and_then(|up| self.dirents.get(up.dirent as usize))
+    }
+
+    fn up(&self, ino: u32) -> Option<&Parent> {
         self.parents.get(find_parent(&self.parents, ino)?)
     }
 
@@ -108,7 +114,7 @@ impl History {
             if above == 0 {
                 return found.pino == ROOT;
             }
-            dirent = self.parent(found.pino).map(|up| &self.dirents[up.dirent as usize]);
+            dirent = self.parent(found.pino);
         }
         false
     }
@@ -193,11 +199,35 @@ pub(super) fn parents(evidence: &Evidence) -> Vec<Parent> {
         }
     }
     parents.sort_unstable_by_key(|parent| parent.ino);
+    tie(dirents, &mut parents);
+    break_circles(&mut parents);
+    tie(dirents, &mut parents);
+    parents
+}
+
+fn tie(dirents: &[PastDirent], parents: &mut [Parent]) {
     for at in 0..parents.len() {
         let dir = dirents[parents[at].dirent as usize].pino;
-        parents[at].up = find_parent(&parents, dir).map_or(u32::MAX, |up| up as u32);
+        parents[at].up = find_parent(parents, dir).map_or(u32::MAX, |up| up as u32);
     }
-    parents
+}
+
+/// Takes away the name of one directory of each circle: paths in it start there.
+fn break_circles(parents: &mut Vec<Parent>) {
+    // By which walk a directory was passed first, counted from 1.
+    let mut passed = vec![0; parents.len()];
+    let mut circular = BTreeSet::new();
+    for walk in 1..=parents.len() {
+        let mut at = walk - 1;
+        while passed.get(at) == Some(&0) {
+            passed[at] = walk;
+            at = parents[at].up as usize;
+        }
+        if passed.get(at) == Some(&walk) {
+            circular.insert(parents[at].ino);
+        }
+    }
+    parents.retain(|parent| !circular.contains(&parent.ino));
 }
 
 fn find_parent(parents: &[Parent], ino: u32) -> Option<usize> {

@@ -117,7 +117,7 @@ impl Dir {
         }
     }
 
-    /// Owner, extended attributes, set-id bits and times of a symlink, pipe, socket or device in this directory.
+    /// Owner, extended attributes, mode and times of a symlink, pipe, socket or device in this directory.
     pub(super) fn set_meta_at(
         &self,
         name: &[u8],
@@ -130,8 +130,13 @@ impl Dir {
         // No system call takes a directory and a name; this path does not follow its last name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())).join(OsStr::from_bytes(name));
         set_xattrs(xattrs, left_out, |name, value| xattr::set(&path, name, value))?;
-        if stat.kind != FileKind::Symlink && stat.meta.mode & SET_IDS != 0 && self.set_mode_at(name, stat).is_err() {
-            left_out.set_ids += 1;
+        let has_set_ids = stat.meta.mode & SET_IDS != 0;
+        // An ACL changes the mode, too.
+        if stat.kind != FileKind::Symlink && (has_set_ids || !xattrs.is_empty()) {
+            match self.set_mode_at(name, stat) {
+                Err(_) if has_set_ids => left_out.set_ids += 1,
+                outcome => outcome?,
+            }
         }
         let (atime, mtime) = times(stat);
         Ok(utimensat(&self.0, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink)?)
@@ -228,4 +233,43 @@ fn owned(outcome: nix::Result<()>, left_out: &mut LeftOut) -> io::Result<bool> {
 
 fn times(stat: &Stat) -> (TimeSpec, TimeSpec) {
     (TimeSpec::new(stat.atime as _, 0), TimeSpec::new(stat.meta.mtime as _, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_symlink_and_no_dots_lead_anywhere() {
+        let bench = tempfile::tempdir().unwrap();
+        let below = bench.path().join("root/a/b");
+        fs::create_dir_all(&below).unwrap();
+        fs::create_dir(bench.path().join("outside")).unwrap();
+        symlink("../outside", bench.path().join("root/out")).unwrap();
+        symlink("b", bench.path().join("root/a/in")).unwrap();
+        let root = Dir(File::open(bench.path().join("root")).unwrap());
+        let open_by_name = |path: &[u8]| root.step_down(path);
+        let open = |path: &[u8]| root.open_below(path);
+        for path in ["a", "a/b"] {
+            for opened in [open(path.as_bytes()), open_by_name(path.as_bytes())] {
+                let there = |file: &File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+                let expected = File::open(bench.path().join("root").join(path)).unwrap();
+                assert_eq!(there(&opened.unwrap().0), there(&expected));
+            }
+        }
+        for path in ["out", "out/x", "a/in", "none"] {
+            assert!(open(path.as_bytes()).is_err() && open_by_name(path.as_bytes()).is_err(), "{path}");
+        }
+        // Paths are made of planned names, of which none is dots; the kernel would not leave either.
+        for path in ["..", "a/../..", "/"] {
+            assert!(open(path.as_bytes()).is_err(), "{path}");
+        }
+        // Under one name no second thing is made, and nothing that is there is taken.
+        assert!(is_refusal(&root.make_dir(b"a").unwrap_err()));
+        assert!(is_refusal(&root.make_dir(b"out").unwrap_err()));
+        assert!(is_refusal(&root.make_file(b"out").err().unwrap()));
+        assert!(is_refusal(&root.symlink(b"a", b"target").unwrap_err()));
+    }
 }

@@ -18,7 +18,7 @@ use crate::show;
 
 /// Holes, too, are hashed, and a few bytes of flash can be 4 GiB of them: of all files together no more than this is
 /// hashed, bytes, and none of the files behind.
-pub(super) const MAX_HASHED: u64 = 8 << 30;
+pub(super) const MAX_HASHED: u64 = 2 << 30;
 
 /// The items before this one are hashed: their sizes keep to [`MAX_HASHED`].
 pub(super) fn hash_until(plan: &Plan<'_>, tree: Tree<'_, ImageFlash>) -> usize {

@@ -172,7 +172,7 @@ impl<'a, R: FnMut(&[u8], String)> Planner<'a, '_, R> {
 
     /// What a name leads to, or why it is not extracted.
     fn kind(&mut self, path: &[u8], name: &[u8], ino: u32) -> Result<FileKind, String> {
-        if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        if !is_plain(name) {
             return Err("name refused".into());
         }
         let kind = self.tree.stat(ino).map_err(|error| error.to_string())?.kind;
@@ -187,6 +187,11 @@ impl<'a, R: FnMut(&[u8], String)> Planner<'a, '_, R> {
         }
         Ok(kind)
     }
+}
+
+/// Whether it is one name, and leads nowhere else.
+pub(super) fn is_plain(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
 /// Whether a path is `dir` or below it.

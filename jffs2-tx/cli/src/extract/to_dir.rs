@@ -5,15 +5,15 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
-use jffs2_tx::tree::{Attribute, LostAttribute, Stat, Tree};
+use jffs2_tx::tree::{Attribute, LostAttribute, Stat};
 
 use super::contents::{BUFFER, Hasher, copy};
 use super::host::{Dir, is_refusal};
 use super::outcome::{Outcome, Trouble};
 use super::plan::{Item, Plan, Unit};
 use super::progress::Progress;
+use super::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::show;
 
@@ -23,7 +23,7 @@ const MAX_THREADS: usize = 16;
 /// What is to be done, shared by all threads.
 pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan<'a>,
-    pub(super) tree: Tree<'a, ImageFlash>,
+    pub(super) source: Source<'a>,
     /// Where to; nowhere if only hashes are wanted.
     pub(super) root: Option<&'a Dir>,
     pub(super) xattrs: bool,
@@ -77,7 +77,7 @@ impl Job<'_> {
 
     fn all_units(&self, made: &Made) -> Result<Vec<Outcome>, Fatal> {
         let units = self.plan.units(|item| match item.kind {
-            FileKind::File => self.tree.index().inode(item.ino).size,
+            FileKind::File => self.source.size(item.ino),
             _ => 0,
         });
         let progress = Progress::new(units.iter().map(|unit| unit.bytes).sum());
@@ -134,6 +134,10 @@ impl Job<'_> {
 
     fn finish_directories(&self, root: &Dir, made: &Made, outcome: &mut Outcome) -> Result<(), Fatal> {
         for item in self.plan.directories().rev().filter(|item| made.get(*item)) {
+            // What was made for a path alone is the user's own.
+            if self.source.is_made_up(self.plan.items[item].ino) {
+                continue;
+            }
             let Some((stat, xattrs)) = self.meta(item, outcome) else { continue };
             let dir = root.open_below(&self.plan.path(item)).map_err(|error| (item, error))?;
             let result = dir.set_own_meta(&stat, &xattrs, &mut outcome.left_out);
@@ -145,8 +149,8 @@ impl Job<'_> {
     /// Metadata of an item; what of it cannot be read is said.
     fn meta(&self, item: usize, outcome: &mut Outcome) -> Option<(Stat, Vec<Attribute>)> {
         let ino = self.plan.items[item].ino;
-        match self.tree.stat(ino) {
-            Ok(stat) => Some((stat, if self.xattrs { xattrs(self.tree, item, ino, outcome) } else { Vec::new() })),
+        match self.source.stat(ino) {
+            Ok(stat) => Some((stat, if self.xattrs { xattrs(self.source, item, ino, outcome) } else { Vec::new() })),
             Err(error) => {
                 outcome.trouble(item, Trouble::Damaged(error.to_string()));
                 None
@@ -156,9 +160,8 @@ impl Job<'_> {
 }
 
 /// Extended attributes of an item; which of them cannot be read is said.
-pub(super) fn xattrs(tree: Tree<'_, ImageFlash>, item: usize, ino: u32, outcome: &mut Outcome) -> Vec<Attribute> {
-    let read = tree.lost_xattrs(ino).and_then(|lost| Ok((lost, tree.xattrs(ino)?)));
-    match read {
+pub(super) fn xattrs(source: Source<'_>, item: usize, ino: u32, outcome: &mut Outcome) -> Vec<Attribute> {
+    match source.xattrs(ino) {
         Ok((lost, found)) => {
             for LostAttribute { at, what } in lost {
                 outcome.trouble(item, Trouble::Damaged(format!("{what}, node at {at:#x}")));
@@ -266,7 +269,7 @@ impl Worker<'_> {
         let Some(dir) = dir else { return Ok(false) };
         let Some((stat, xattrs)) = self.job.meta(at, &mut self.outcome) else { return Ok(false) };
         let created = match item.kind {
-            FileKind::Symlink => match self.job.tree.read_link(item.ino) {
+            FileKind::Symlink => match self.job.source.read_link(item.ino) {
                 Ok(target) if target.contains(&0) => self.damaged(at, "symlink target holds a NUL".into()),
                 Ok(target) => dir.symlink(item.name, &target).map(|()| true)?,
                 Err(error) => self.damaged(at, error.to_string()),
@@ -287,7 +290,7 @@ impl Worker<'_> {
 
     fn file(&mut self, dir: Option<&Dir>, at: usize, item: &Item<'_>) -> io::Result<bool> {
         let Some((stat, xattrs)) = self.job.meta(at, &mut self.outcome) else { return Ok(false) };
-        let mut file = match self.job.tree.open(item.ino) {
+        let mut file = match self.job.source.open(item.ino) {
             Ok(file) => file,
             Err(error) => return Ok(self.damaged(at, error.to_string())),
         };

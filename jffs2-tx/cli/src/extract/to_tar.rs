@@ -8,13 +8,14 @@ use std::io::{self, Write};
 
 use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
-use jffs2_tx::tree::{File, Stat, Tree};
+use jffs2_tx::tree::{File, Stat};
 use tar::{Builder, EntryType, Header};
 
 use super::contents::{BUFFER, Hasher, copy, data_runs};
 use super::outcome::{Outcome, Trouble};
 use super::plan::Plan;
 use super::progress::Progress;
+use super::source::Source;
 use super::to_dir::xattrs;
 
 /// Bytes of holes from which a file is stored sparse. Some small tools know no sparse files; a small hostile image
@@ -26,7 +27,7 @@ const PLAIN: usize = 100;
 
 pub(super) struct ToTar<'a, W: Write> {
     plan: &'a Plan<'a>,
-    tree: Tree<'a, ImageFlash>,
+    source: Source<'a>,
     builder: Builder<W>,
     outcome: Outcome,
     xattrs: bool,
@@ -40,10 +41,10 @@ pub(super) struct ToTar<'a, W: Write> {
 type Records = Vec<(String, Vec<u8>)>;
 
 impl<'a, W: Write> ToTar<'a, W> {
-    pub(super) fn new(out: W, plan: &'a Plan<'a>, tree: Tree<'a, ImageFlash>, xattrs: bool, hash_until: usize) -> Self {
+    pub(super) fn new(out: W, plan: &'a Plan<'a>, source: Source<'a>, xattrs: bool, hash_until: usize) -> Self {
         let written = vec![false; plan.items.len()];
         let (builder, outcome) = (Builder::new(out), Outcome::default());
-        Self { plan, tree, builder, outcome, xattrs, hash_until, written, buf: vec![0; BUFFER] }
+        Self { plan, source, builder, outcome, xattrs, hash_until, written, buf: vec![0; BUFFER] }
     }
 
     pub(super) fn run(mut self) -> io::Result<Outcome> {
@@ -66,7 +67,7 @@ impl<'a, W: Write> ToTar<'a, W> {
     fn size(&self, at: usize) -> u64 {
         let item = &self.plan.items[at];
         let is_file = item.kind == FileKind::File && item.first.is_none();
-        if is_file { self.tree.index().inode(item.ino).size.into() } else { 0 }
+        if is_file { self.source.size(item.ino).into() } else { 0 }
     }
 
     fn link(&mut self, at: usize) -> io::Result<()> {
@@ -86,13 +87,13 @@ impl<'a, W: Write> ToTar<'a, W> {
     /// Writes an item; whether it is in the archive.
     fn item(&mut self, at: usize) -> io::Result<bool> {
         let item = &self.plan.items[at];
-        let stat = match self.tree.stat(item.ino) {
+        let stat = match self.source.stat(item.ino) {
             Ok(stat) => stat,
             Err(error) => return Ok(self.damaged(at, error.to_string())),
         };
         let mut records = Records::new();
         if self.xattrs {
-            for xattr in xattrs(self.tree, at, item.ino, &mut self.outcome) {
+            for xattr in xattrs(self.source, at, item.ino, &mut self.outcome) {
                 records.push((format!("SCHILY.xattr.{}", String::from_utf8_lossy(&xattr.name)), xattr.value));
             }
         }
@@ -104,7 +105,7 @@ impl<'a, W: Write> ToTar<'a, W> {
                 return Ok(false);
             }
             FileKind::File => return self.file(at, &stat, header, records),
-            FileKind::Symlink => match self.tree.read_link(item.ino) {
+            FileKind::Symlink => match self.source.read_link(item.ino) {
                 Ok(target) if target.contains(&0) => return Ok(self.damaged(at, "symlink target holds a NUL".into())),
                 Ok(target) => set_link(&mut header, &target, &mut records)?,
                 Err(error) => return Ok(self.damaged(at, error.to_string())),
@@ -123,7 +124,7 @@ impl<'a, W: Write> ToTar<'a, W> {
     }
 
     fn file(&mut self, at: usize, stat: &Stat, header: Header, mut records: Records) -> io::Result<bool> {
-        let mut file = match self.tree.open(self.plan.items[at].ino) {
+        let mut file = match self.source.open(self.plan.items[at].ino) {
             Ok(file) => file,
             Err(error) => return Ok(self.damaged(at, error.to_string())),
         };
@@ -243,7 +244,7 @@ struct Layout {
 impl Layout {
     /// All of a file; or what holds data, and the map that says so, if that saves something.
     fn of(file: &File<'_, ImageFlash>, size: u32) -> (Self, Option<Vec<u8>>) {
-        let runs = data_runs(file);
+        let runs = whole_records(&data_runs(file), size);
         let data: u64 = runs.iter().map(|(start, end)| u64::from(end - start)).sum();
         let map = map(&runs, size);
         if u64::from(size) - data < SPARSE_MIN || data + map.len() as u64 >= size.into() {
@@ -267,6 +268,22 @@ impl Layout {
         let run = self.runs.partition_point(|run| run.0 <= offset).saturating_sub(1);
         self.places[run] + u64::from(offset - self.runs[run].0)
     }
+}
+
+/// The ranges, each made to start and end at a multiple of [`RECORD`] or at the file's end: GNU tar starts each in a
+/// record of its own.
+fn whole_records(runs: &[(u32, u32)], size: u32) -> Vec<(u32, u32)> {
+    let record = RECORD as u32;
+    let mut whole: Vec<(u32, u32)> = Vec::new();
+    for (start, end) in runs {
+        let (start, end) =
+            (start / record * record, end.checked_next_multiple_of(record).map_or(size, |end| end.min(size)));
+        match whole.last_mut() {
+            Some(last) if last.1 >= start => last.1 = end,
+            _ => whole.push((start, end)),
+        }
+    }
+    whole
 }
 
 /// The map in front of a sparse file's data: number of ranges, and start and length of each, in decimal lines. The last

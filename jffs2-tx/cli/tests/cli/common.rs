@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -204,6 +205,10 @@ pub(crate) fn sample(layout: Layout) -> Vec<u8> {
     image.put(1, "gone", 12, File, 0o644, b"deleted");
     image.dirent(1, "gone", 0, File);
     image.finish(40)
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// A directory for a test's files.

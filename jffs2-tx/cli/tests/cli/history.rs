@@ -2,14 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-use jffs2_tx::inode_kind::FileKind::{Directory, File};
+use jffs2_tx::inode_kind::FileKind::{Directory, File, Symlink};
 use jffs2_tx::wire::{ACCURATE, Endian, Inode};
 use serde_json::{Value, json};
 
 use crate::common::{Bench, Builder, Layout, NOR, TIME, layouts, run};
+
+/// Layouts whose eraseblock size shows in a small image.
+fn shapes() -> impl Iterator<Item = Layout> {
+    layouts().into_iter().filter(|layout| layout.cleanmarkers || layout.summaries)
+}
 
 /// A file's node with version, offset and size as given.
 fn node(image: &mut Builder, ino: u32, version: u32, offset: u32, isize: u32, data: &[u8]) {
@@ -62,7 +67,7 @@ fn rows(image: &PathBuf, keys: &[&str], args: &[&str]) -> Vec<Value> {
 #[test]
 fn what_is_deleted_is_listed_apart_and_nowhere_else() {
     let bench = Bench::new();
-    for layout in layouts() {
+    for layout in shapes() {
         let image = bench.file("image", &aged(layout));
         let live = run("ls", &image, &[&"-R"]);
         assert_eq!(live.text(), "/:\nlog\nname\none\nover\n", "{layout:?}");
@@ -102,7 +107,7 @@ fn what_is_deleted_is_listed_apart_and_nowhere_else() {
 #[test]
 fn every_version_of_a_file() {
     let bench = Bench::new();
-    for layout in layouts() {
+    for layout in shapes() {
         let image = bench.file("image", &aged(layout));
         let keys = ["path", "ino", "first_version", "last_version", "nodes", "standing", "size"];
         let log = [
@@ -142,7 +147,7 @@ v7           current     0644          3 2009-02-13T23:31:30Z 0x00000168       2
 #[test]
 fn a_file_as_it_was() {
     let bench = Bench::new();
-    for layout in layouts() {
+    for layout in shapes() {
         let image = bench.file("image", &aged(layout));
         for (version, wanted) in
             [(1, ""), (2, "first entry"), (3, ""), (4, "second"), (5, "second entry"), (9, "second entry")]
@@ -263,8 +268,7 @@ fn cut(bench: &Bench, layout: Layout, point: &str) -> PathBuf {
 #[test]
 fn what_was_not_committed_is_shown_apart() {
     let bench = Bench::new();
-    // There is too little in these images to tell the size of small eraseblocks.
-    for layout in layouts().into_iter().filter(|layout| layout.eraseblock > 8192) {
+    for layout in shapes() {
         for point in ["head", "summary", "dirent"] {
             // NAND wants its pages in order: no head there.
             if point == "head" && !layout.cleanmarkers {
@@ -296,4 +300,115 @@ fn what_was_not_committed_is_shown_apart() {
             assert_eq!(versions, [json!([4, "current"])]);
         }
     }
+}
+
+/// Paths of all that is below a directory, with the bytes of files.
+fn tree(dir: &Path) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut pending = vec![dir.to_path_buf()];
+    while let Some(next) = pending.pop() {
+        for entry in fs::read_dir(next).unwrap().map(Result::unwrap) {
+            let shown = entry.path().strip_prefix(dir).unwrap().to_str().unwrap().to_string();
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => pending.push(entry.path()),
+                kind if kind.is_symlink() => {
+                    all.push((shown, format!("-> {}", fs::read_link(entry.path()).unwrap().display())))
+                }
+                _ => all.push((shown, String::from_utf8(fs::read(entry.path()).unwrap()).unwrap())),
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+fn pairs<const N: usize>(wanted: [(&str, &str); N]) -> Vec<(String, String)> {
+    wanted.map(|(path, bytes)| (path.into(), bytes.into())).into()
+}
+
+#[test]
+fn what_is_deleted_is_extracted_apart() {
+    let bench = Bench::new();
+    for layout in shapes() {
+        let image = bench.file("image", &aged(layout));
+        let out = bench.path("out");
+        let done = run("extract", &image, &[&"--deleted", &out]);
+        let wanted = pairs([
+            ("deleted/dir/below~9", "in a directory"),
+            ("deleted/gone~2", "deleted"),
+            ("deleted/name~3", "first"),
+            ("deleted/over~6", "under"),
+            ("deleted/part~11", "\0\0\0\0half"),
+            ("orphans/13", "no name"),
+        ]);
+        assert_eq!(tree(&out), wanted, "{layout:?}");
+        let err = "jffs2-tx: error: /deleted/part~11: bytes 0 to 4 lost: no node is left for it: zeros are read";
+        assert_eq!((done.code, done.err.lines().next()), (1, Some(err)), "{}", done.err);
+        assert!(done.err.contains("1 names are known of which nothing is left"), "{}", done.err);
+        assert_eq!(fs::metadata(out.join("deleted/name~3")).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(out.join("deleted/gone~2")).unwrap().mtime(), i64::from(TIME));
+        fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+#[test]
+fn what_was_not_committed_is_extracted_apart() {
+    let bench = Bench::new();
+    for point in ["head", "dirent"] {
+        let image = cut(&bench, NOR, point);
+        let out = bench.path("out");
+        let done = run("extract", &image, &[&"--deleted", &out, &"--json"]);
+        let log = run("log", &image, &[&"--json"]).json().pop().unwrap();
+        let base = format!("uncommitted/{}", log["txid"].as_str().unwrap());
+        let etc = if point == "dirent" { "<7>" } else { "etc" };
+        let (kept, new) = (format!("{base}/{etc}/kept"), format!("{base}/{etc}/new"));
+        assert_eq!(tree(&out), pairs([(&kept, "changed"), (&new, "new file")]), "{done:?}");
+        assert_eq!((done.code, &done.json()[0]["files"]), (0, &json!(2)), "{done:?}");
+        fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+/// Names and paths of the past are as hostile as those of today.
+#[test]
+fn nothing_that_is_deleted_leaves_the_directory() {
+    let bench = Bench::new();
+    let mut image = Builder::new(NOR);
+    let mut ino = 2;
+    for name in ["..", ".", "a/b", "/abs", "../up"] {
+        image.put(1, name, ino, Directory, 0o755, &[]);
+        image.put(ino, "below", ino + 1, File, 0o644, b"below");
+        image.put(1, name, ino + 2, File, 0o644, b"itself");
+        image.dirent(1, name, 0, File);
+        ino += 3;
+    }
+    // What was a symlink is no way for what was a directory of that name.
+    image.put(1, "link", 30, Symlink, 0o777, b"/tmp");
+    image.put(1, "link", 31, Directory, 0o755, &[]);
+    image.put(31, "file", 32, File, 0o644, b"file");
+    image.dirent(1, "link", 0, File);
+    // A circle, a name that leaves no room for the number, and a name that has the number of another.
+    image.put(41, "x", 40, Directory, 0o755, &[]);
+    image.put(40, "y", 41, Directory, 0o755, &[]);
+    image.put(41, "round", 42, File, 0o644, b"round");
+    image.put(1, "n".repeat(254), 50, File, 0o644, b"long");
+    image.dirent(1, "n".repeat(254), 0, File);
+    image.put(1, "a", 60, File, 0o644, b"60");
+    image.dirent(1, "a", 0, File);
+    image.put(1, "a~60", 61, Directory, 0o755, &[]);
+    image.put(61, "in", 62, File, 0o644, b"62");
+    image.dirent(1, "a~60", 0, File);
+    let image = bench.file("image", &image.finish(20));
+    let out = bench.path("out");
+    let done = run("extract", &image, &[&"--deleted", &out]);
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_eq!(done.err.matches("name refused").count(), 10, "{}", done.err);
+    let all = tree(&out);
+    let has = |path: &str, bytes: &str| all.iter().any(|found| found.0 == path && found.1 == bytes);
+    assert!(has("deleted/link~30", "-> /tmp") && has("deleted/link/file~32", "file"), "{all:?}");
+    assert!(has(&format!("deleted/{}~50", "n".repeat(252)), "long"), "{all:?}");
+    assert!(has("deleted/a~60", "60") && has("deleted/a~60~/in~62", "62"), "{all:?}");
+    assert!(has("deleted/<40>/y/round~42", "round"), "{all:?}");
+    assert_eq!(all.len(), 6, "{all:?}");
+    let beside: Vec<_> = fs::read_dir(bench.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(beside.len(), 2, "{beside:?}");
 }

@@ -3,11 +3,15 @@
 mod bad_input;
 mod check_log;
 mod common;
+mod containers;
 mod damage;
 mod dump_diff;
 mod extract;
 mod history;
+mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod tar;
 mod update;
+mod xattrs;

@@ -12,7 +12,7 @@ pub(crate) type Hostile = (&'static str, fn() -> Vec<u8>);
 const LAYOUT: Layout = Layout { endian: Endian::Little, eraseblock: 65536, cleanmarkers: true, summaries: false };
 
 /// Smaller ones first.
-pub(crate) const ALL: [Hostile; 15] = [
+pub(crate) const ALL: &[Hostile] = &[
     ("directories in circles", circles),
     ("a file of 4 GiB in two nodes", huge_hole),
     ("lengths of 0xffffffff", longest_nodes),
