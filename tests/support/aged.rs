@@ -54,7 +54,7 @@ pub const NAND512: fn(u32) -> Device = |blocks| Device::NandSmallPage { blocks }
 pub const NAND2048: fn(u32) -> Device = |blocks| Device::NandLargePage { blocks };
 
 /// A device of so many eraseblocks.
-type MakeDevice = fn(u32) -> Device;
+pub type MakeDevice = fn(u32) -> Device;
 
 /// The devices by what names of flashes begin with.
 const DEVICES: [(&str, MakeDevice); 4] =
