@@ -53,8 +53,11 @@ pub const NAND512: fn(u32) -> Device = |blocks| Device::NandSmallPage { blocks }
 /// Likewise 2048 bytes.
 pub const NAND2048: fn(u32) -> Device = |blocks| Device::NandLargePage { blocks };
 
+/// A device of so many eraseblocks.
+type MakeDevice = fn(u32) -> Device;
+
 /// The devices by what names of flashes begin with.
-const DEVICES: [(&str, fn(u32) -> Device); 4] =
+const DEVICES: [(&str, MakeDevice); 4] =
     [("nor64", NOR64), ("nor128", NOR128), ("nand512", NAND512), ("nand2048", NAND2048)];
 
 /// What one way to read an image shows, and what it cannot.
@@ -201,7 +204,7 @@ impl Aged {
 
 impl Shown {
     /// A line without what cannot be seen this way.
-    fn seen(&self, line: &String) -> String {
+    fn seen(&self, line: &str) -> String {
         let hide = |(at, field)| if self.blind.contains(&at) { "-" } else { field };
         let line = line.split('|').enumerate().map(hide).collect::<Vec<_>>().join("|");
         if self.no_acl.contains(path(&line)) { without_acl(&line) } else { line }

@@ -46,8 +46,6 @@ pub struct Oob {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Votes {
     votes: [Vote; LAYOUTS.len()],
-    /// Where the first cleanmarker as in spare bytes stands.
-    first_marker: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,11 +87,9 @@ impl Votes {
         if !is(Endian::Little) && !is(Endian::Big) {
             return;
         }
-        let first = *self.first_marker.get_or_insert(at);
         for (layout, vote) in LAYOUTS.iter().zip(&mut self.votes) {
             let place = at % layout.unit();
-            let in_spare = place >= u64::from(layout.page()) && place + 8 <= layout.unit();
-            if in_spare && place == first % layout.unit() {
+            if place >= u64::from(layout.page()) && place + 8 <= layout.unit() {
                 vote.cleanmarkers += 1;
             } else {
                 vote.against += 1;

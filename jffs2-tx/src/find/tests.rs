@@ -77,10 +77,12 @@ fn nodes_that_collection_copied_do_not_split_it() {
 }
 
 #[test]
-fn a_stray_node_does_not_split_it() {
+fn two_stray_nodes_do_not_split_it() {
     let one = image(L, 400, b'a');
     let mut stray = Vec::new();
-    Dirent { pino: 1, version: 1, ino: 2, mctime: 0, kind: 8, name: b"stray" }.emit(B, &mut stray);
+    for version in 1..3 {
+        Dirent { pino: 1, version, ino: 2, mctime: 0, kind: 8, name: b"stray" }.emit(B, &mut stray);
+    }
     assert_eq!(regions(&[&one[..8192], &stray, &noise(4096 - stray.len()), &one[8192..]]), [(0, L)]);
 }
 

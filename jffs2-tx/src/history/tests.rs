@@ -6,7 +6,7 @@ use super::*;
 use crate::flash::{FlashKind, Geometry, MemFlash};
 use crate::scan::Rules;
 use crate::tree::Tree;
-use crate::wire::{ACCURATE, Cleanmarker, Compression, Dirent, Endian, Inode};
+use crate::wire::{ACCURATE, Cleanmarker, Compression, Dirent, Endian, Inode, Marker, MarkerKind};
 
 const EB: u32 = 16384;
 const FILE: u32 = 0o100_644;
@@ -31,6 +31,24 @@ impl Log {
     fn block(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(EB as usize), 0xff);
         Cleanmarker::emit(self.endian, &mut self.bytes, 12);
+    }
+
+    /// Starts the next eraseblock with a transaction's begin marker.
+    fn begin(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(EB as usize), 0xff);
+        let begin = Marker {
+            kind: MarkerKind::Begin,
+            commit_point: None,
+            sequence: 1,
+            txid: [7; 16],
+            commit_block: u32::MAX,
+            nodes: 0,
+            bytes: 0,
+            time: 0,
+            digest: [0; 32],
+            label: String::new(),
+        };
+        begin.emit(self.endian, &mut self.bytes);
     }
 
     fn name(&mut self, pino: u32, name: &str, version: u32, ino: u32) -> &mut Self {
@@ -314,6 +332,26 @@ fn inodes_of_one_number_are_not_mixed() {
     first(&mut log);
     log.node(2, 1, FILE, 0, b"new").obsolete();
     assert_eq!(log.told(), ["Deleted 2 /old 1002 Mixed"]);
+}
+
+/// Linux drops commit markers when it cleans: a payload block alone does not make its inodes uncommitted.
+#[test]
+fn a_transaction_without_its_commit_marker_may_have_been_committed() {
+    let told = |names: &[(&str, u32, u32)]| {
+        let mut log = Log::new(Endian::Little);
+        for (name, version, ino) in names {
+            log.name(1, name, *version, *ino);
+        }
+        log.begin();
+        log.node(10, 1, FILE, 0, b"ten").node(11, 1, FILE, 0, b"eleven");
+        log.told()
+    };
+    assert_eq!(told(&[]), ["WouldAppear 10 <10>/ - Whole", "WouldAppear 11 <11>/ - Whole"]);
+    // The first inode is in the tree: all of the transaction was committed.
+    assert_eq!(told(&[("ten", 1, 10)]), ["Orphan 11 <11>/ - Whole"]);
+    // A name that is not of the transaction has led to the second.
+    let second = told(&[("eleven", 1, 11), ("eleven", 2, 0)]);
+    assert_eq!(second, ["Deleted 11 /eleven 1002 Whole", "WouldAppear 10 <10>/ - Whole"]);
 }
 
 #[cfg(feature = "write")]
