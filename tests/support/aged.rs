@@ -44,21 +44,20 @@ pub struct Aged {
     pub manifest: Vec<String>,
 }
 
-/// NOR flash with eraseblocks of 64 KiB, so many of them.
-pub const NOR64: fn(u32) -> Device = |blocks| Device::Nor { block_size: 64 << 10, blocks };
-/// Likewise 128 KiB.
-pub const NOR128: fn(u32) -> Device = |blocks| Device::Nor { block_size: 128 << 10, blocks };
-/// NAND flash with pages of 512 bytes.
-pub const NAND512: fn(u32) -> Device = |blocks| Device::NandSmallPage { blocks };
-/// Likewise 2048 bytes.
-pub const NAND2048: fn(u32) -> Device = |blocks| Device::NandLargePage { blocks };
-
 /// A device of so many eraseblocks.
-pub type MakeDevice = fn(u32) -> Device;
+pub type Make = fn(u32) -> Device;
+
+/// NOR flash with eraseblocks of 64 KiB.
+pub const NOR64: Make = |blocks| Device::Nor { block_size: 64 << 10, blocks };
+/// Likewise 128 KiB.
+pub const NOR128: Make = |blocks| Device::Nor { block_size: 128 << 10, blocks };
+/// NAND flash with pages of 512 bytes.
+pub const NAND512: Make = |blocks| Device::NandSmallPage { blocks };
+/// Likewise 2048 bytes.
+pub const NAND2048: Make = |blocks| Device::NandLargePage { blocks };
 
 /// The devices by what names of flashes begin with.
-const DEVICES: [(&str, MakeDevice); 4] =
-    [("nor64", NOR64), ("nor128", NOR128), ("nand512", NAND512), ("nand2048", NAND2048)];
+const DEVICES: [(&str, Make); 4] = [("nor64", NOR64), ("nor128", NOR128), ("nand512", NAND512), ("nand2048", NAND2048)];
 
 /// What one way to read an image shows, and what it cannot.
 struct Shown {
