@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use jffs2_tx::check::{Code, Finding, Severity, check};
+use jffs2_tx::check::{Code, Fate, Finding, Severity, check};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -50,7 +50,7 @@ struct Line {
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let image = Image::open(&args.image)?;
     let mut findings = check(&image.flash, &image.index)?;
-    findings.extend(short(&image));
+    findings.extend(short(&image, &findings));
     let mut out = show::stdout();
     for line in findings.iter().map(Line::of) {
         if args.json {
@@ -87,10 +87,16 @@ impl Line {
     }
 }
 
-/// An image that was cut ends anywhere; one that was built without padding behind its last node.
-fn short(image: &Image) -> Option<Finding> {
-    let missing =
-        u64::from(image.index.geometry().size()).checked_sub(image.file_size).filter(|missing| *missing > 0)?;
+/// An image that was built without padding ends behind its last node; one that was cut ends anywhere.
+fn short(image: &Image, found: &[Finding]) -> Option<Finding> {
+    let geometry = image.index.geometry();
+    let missing = u64::from(geometry.size()).checked_sub(image.file_size).filter(|missing| *missing > 0)?;
     let text = format!("the file ends inside an eraseblock, the last {missing} bytes of it read as 0xff");
-    Some(Finding::new(Code::ShortImage, text))
+    let finding = Finding::new(Code::ShortImage, text);
+    let last = geometry.offset_of(geometry.blocks() - 1);
+    if found.iter().all(|finding| finding.offset.is_none_or(|offset| offset < last)) {
+        return Some(finding);
+    }
+    let text = finding.text + ": it was cut off, and what stood behind is gone";
+    Some(Finding { severity: Severity::Warning, fate: Fate::Unknown, text, ..finding })
 }

@@ -92,6 +92,10 @@ codes! {
     DamagedNode = "damaged-node", Warning, Unknown;
     /// Bytes that are no node, where nodes should be.
     Garbage = "garbage", Warning, Unknown;
+    /// More zeros than fill a page up: nodes may be gone.
+    Zeros = "zeros", Warning, Unknown;
+    /// Blank bytes between nodes: nodes may be gone.
+    BlankGap = "blank-gap", Warning, Unknown;
     /// More places of damage in an eraseblock than are listed.
     MoreDamage = "more-damage", Warning, Unknown;
     /// Inodes that no name leads to.

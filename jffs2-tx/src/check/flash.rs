@@ -10,10 +10,10 @@ use alloc::{
 
 use super::{Code, Fate, Finding, MIN_BLOCKS, Severity};
 use crate::error::ReadError;
-use crate::flash::Flash;
+use crate::flash::{Flash, FlashKind};
 use crate::index::Index;
-use crate::scan::{BlockScan, BlockState, Damage, Held, MAX_DAMAGE, scan_one};
-use crate::wire::{Header, MarkerKind, Summary, SummaryEntry, WireError};
+use crate::scan::{BlockScan, BlockState, Damage, Held, MAX_DAMAGE, Places, blank_prefix, scan_one};
+use crate::wire::{HEADER_SIZE, Header, MarkerKind, Summary, SummaryEntry, WireError};
 
 /// `of_tree` are the findings about the tree: damage that they name is not listed again.
 pub(super) fn check<F: Flash>(
@@ -22,7 +22,8 @@ pub(super) fn check<F: Flash>(
     of_tree: &[Finding],
 ) -> Result<Vec<Finding>, ReadError<F::Error>> {
     let named = of_tree.iter().filter_map(|finding| finding.offset).collect();
-    let mut checker = Checker { index, found: Vec::new(), named, ties: Ties::default() };
+    let gone = of_tree.iter().filter(|finding| finding.code == Code::DanglingName).filter_map(|finding| finding.ino);
+    let mut checker = Checker { index, found: Vec::new(), named, gone: gone.collect(), ties: Ties::default() };
     checker.check_space();
     let mut bytes = vec![0; index.geometry().eraseblock() as usize];
     for block in 0..index.geometry().blocks() {
@@ -39,6 +40,8 @@ struct Checker<'a> {
     found: Vec<Finding>,
     /// Flash offsets that findings about the tree name.
     named: BTreeSet<u32>,
+    /// Inodes that are not there, and that names lead to.
+    gone: BTreeSet<u32>,
     ties: Ties,
 }
 
@@ -77,11 +80,7 @@ impl Checker<'_> {
         let start = self.index.geometry().offset_of(block);
         match found.state {
             BlockState::Bad => self.say(Code::BadEraseblock, start, format!("eraseblock {block} is marked bad")),
-            BlockState::Hidden => self.say(
-                Code::HiddenEraseblock,
-                start,
-                format!("eraseblock {block} is hidden but not blank, left by a transaction that was cut: run recover"),
-            ),
+            BlockState::Hidden => self.check_hidden(block, start, found),
             BlockState::Used if found.summary_only() => self.say(
                 Code::SummaryOnly,
                 start,
@@ -95,7 +94,9 @@ impl Checker<'_> {
         let listed = if found.by_summary { self.check_listed(start, found, bytes) } else { BTreeSet::new() };
         if !found.by_summary && found.state == BlockState::Used {
             self.check_summary(start, bytes);
+            self.check_gaps(start, found, bytes);
         }
+        self.check_zeroed(found);
         for damage in &found.damage {
             self.check_damage(found, damage, &listed);
         }
@@ -108,6 +109,18 @@ impl Checker<'_> {
             self.found.push(if hidden { repaired(finding) } else { finding });
         }
         self.ties.add(found);
+    }
+
+    fn check_hidden(&mut self, block: u32, start: u32, found: &BlockScan) {
+        let text = format!("eraseblock {block} is hidden but not blank");
+        let finding = Finding::new(Code::HiddenEraseblock, text).at(start);
+        self.found.push(if found.markers.is_empty() {
+            let text = finding.text + ", and no transaction says why: its first bytes may be gone";
+            Finding { fate: Fate::Unknown, text, ..finding }
+        } else {
+            let text = finding.text + ", left by a transaction that was cut: run recover";
+            Finding { text, ..finding }
+        });
     }
 
     /// What a good summary lists and is not there; what it lists at all.
@@ -130,10 +143,10 @@ impl Checker<'_> {
 
     fn listed_in_vain(&mut self, at: u32, entry: &SummaryEntry<'_>) {
         let (text, ino, matters) = match *entry {
+            // Which range it had is not known, so neither whether a newer one covers it.
             SummaryEntry::Inode { ino, version, .. } => {
-                let newest = self.index.latest(ino).map_or(0, |node| node.version);
                 let text = format!("summary lists a node of inode {ino}, version {version}, that is damaged");
-                (text, Some(ino), version >= newest && self.index.links(ino) > 0)
+                (text, Some(ino), self.index.links(ino) > 0 || self.gone.contains(&ino))
             }
             SummaryEntry::Dirent { pino, version, name, ino, .. } => {
                 let shown = self.index.find(pino, name).is_some_and(|shown| shown.version >= version);
@@ -162,17 +175,53 @@ impl Checker<'_> {
         }
     }
 
+    /// Writers leave nothing blank between nodes but, on NAND after a power cut, the rest of a page, and transactions
+    /// the heads of their commit blocks; and no more zeros than are too short for a padding node.
+    fn check_gaps(&mut self, start: u32, found: &BlockScan, bytes: &[u8]) {
+        let geometry = self.index.geometry();
+        let page = if geometry.kind() == FlashKind::Nand { geometry.write_size() as usize } else { 4 };
+        let (mut end, mut listed) = (0, 0);
+        let places = Places::new(self.index.rules().endian, bytes, 0).map(|place| place.range());
+        let last = found.written_end.saturating_sub(start) as usize;
+        for (at, next) in places.chain([(last, last)]) {
+            let gap = bytes.get(end..at).unwrap_or_default();
+            let blank = blank_prefix(gap);
+            let zeros = gap.iter().filter(|byte| **byte == 0).count();
+            let code = if zeros > HEADER_SIZE { Code::Zeros } else { Code::BlankGap };
+            let strange = zeros > HEADER_SIZE || blank >= page && at < last && found.markers.is_empty();
+            if strange && listed < MAX_DAMAGE {
+                let what = if zeros > HEADER_SIZE { format!("{zeros} zeros") } else { format!("{blank} blank bytes") };
+                self.say(code, start + end as u32, format!("{what} between nodes: what stood there may be gone"));
+                listed += 1;
+            }
+            end = next;
+        }
+    }
+
+    /// Nodes of inode 0: a header with nothing but zeros behind it agrees with its CRCs, in little endian.
+    fn check_zeroed(&mut self, found: &BlockScan) {
+        let inodes = found.inodes.iter().filter(|node| node.ino == 0).map(|node| node.at);
+        let ties = found.xrefs.iter().filter(|node| node.xref.ino == 0).map(|node| node.at);
+        for at in inodes.chain(ties).take(MAX_DAMAGE) {
+            self.say(Code::DamagedNode, at, "node of inode 0: its fields may have become zeros".into());
+        }
+    }
+
     fn check_damage(&mut self, found: &BlockScan, damage: &Damage, listed: &BTreeSet<u32>) {
         let Damage { at, reason } = *damage;
-        if self.named.contains(&at) {
+        let suspect = found.suspects.iter().find(|node| node.at == at);
+        if self.named.contains(&at) && suspect.is_none_or(|node| node.exact) {
             return;
         }
         let unseen = found.state == BlockState::Hidden || found.by_summary && !listed.contains(&at);
         let finding = if let Some(node) = found.inodes.iter().find(|node| node.at == at) {
             obsolete(format!("damaged node of inode {}, {reason}: nothing is lost with it", node.ino)).ino(node.ino)
-        } else if let Some(node) = found.suspects.iter().find(|node| node.at == at) {
+        } else if let Some(node) = suspect {
             let what = if matches!(node.held, Held::Name { .. }) { "dirent in" } else { "node of" };
-            if node.exact {
+            if node.exact && self.gone.contains(&node.ino) {
+                let text = format!("damaged node of inode {}, {reason}: the inode is lost with it", node.ino);
+                Finding { fate: Fate::Lost, ..Finding::new(Code::DamagedNode, text) }.ino(node.ino)
+            } else if node.exact {
                 obsolete(format!("damaged {what} inode {}, {reason}: nothing is lost with it", node.ino)).ino(node.ino)
             } else {
                 let text = format!("damaged: {reason}; it says that it was a {what} inode {}", node.ino);

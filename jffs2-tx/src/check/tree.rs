@@ -1,6 +1,10 @@
 //! Findings about the tree, by path.
 
-use alloc::{collections::BTreeSet, format, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 use core::slice;
 
 use super::{Code, Finding, HIGH_VERSION, MAX_PATH};
@@ -10,6 +14,10 @@ use crate::flash::Flash;
 use crate::index::{Index, NameRecord, ROOT};
 use crate::inode_kind::FileKind;
 use crate::tree::{Loss, LossReason, Tree};
+use crate::wire::INODE_SIZE;
+
+/// A damaged node with so many blank bytes at its end was probably never written completely.
+const CUT: usize = 16;
 
 type Result<T, F> = core::result::Result<T, ReadError<<F as Flash>::Error>>;
 
@@ -143,17 +151,34 @@ impl<'a, F: Flash> Checker<'a, F> {
             Ok(file) => file,
             Err(error) => return self.failed(path, ino, error),
         };
+        let bad = self.index.nodes(ino).iter().filter(|node| !node.good).map(|node| (node.at, node.csize));
+        let bad: BTreeMap<u32, u32> = bad.collect();
         for Loss { start, end, at, reason } in file.all_losses()? {
             let (code, text) = match reason {
                 LossReason::Codec(CodecError::Unsupported(id)) => {
                     (Code::Unsupported, format!("not checked: compressor {id} is not supported here"))
                 }
-                reason => (Code::LostData, format!("bytes {start} to {end}: {reason}")),
+                reason => {
+                    let node = at.and_then(|at| bad.get_key_value(&at));
+                    let cut = node.map_or(Ok(false), |(at, csize)| self.looks_cut(*at, *csize))?;
+                    let cut = if cut { ", as after a write that was cut" } else { "" };
+                    (Code::LostData, format!("bytes {start} to {end}: {reason}{cut}"))
+                }
             };
             let finding = Finding::new(code, text).about(path, ino);
             self.found.push(Finding { offset: at, range: Some((start, end)), ..finding });
         }
         Ok(())
+    }
+
+    /// Whether the end of a node with so many bytes of data is blank.
+    fn looks_cut(&self, at: u32, csize: u32) -> Result<bool, F> {
+        if (csize as usize) < CUT {
+            return Ok(false);
+        }
+        let (mut end, offset) = ([0; CUT], at + INODE_SIZE as u32 + csize - CUT as u32);
+        self.flash.read(offset, &mut end).map_err(|error| ReadError::Device { offset, error })?;
+        Ok(end == [0xff; CUT])
     }
 
     /// Whether the newest node has the metadata; a damaged one that is listed for its data, since `before`, is enough.

@@ -3,7 +3,7 @@
 use super::node::{DumpedNode, dump_node};
 use super::{BlockDump, BlockState};
 use crate::scan::{Place, Places};
-use crate::wire::{WireError, pad4};
+use crate::wire::WireError;
 
 /// A part of an eraseblock. Offsets are from the start of the flash, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +98,8 @@ impl<'a> Iterator for Items<'a> {
             self.at = len;
             return Some(Item::Bad { start: block.start, end: block.start + len as u32 });
         }
-        let (at, end) = match self.next {
-            Some(Place::Node { at, header, .. }) => (at, (at + pad4(header.totlen).max(4) as usize).min(len)),
-            Some(Place::Garbage { at, end, .. }) => (at, end),
-            None => (len, len),
-        };
+        let (at, end) = self.next.map_or((len, len), |place| place.range());
+        let end = end.min(len);
         if self.at < at {
             return Some(self.gap(at));
         }

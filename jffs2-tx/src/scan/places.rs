@@ -26,6 +26,17 @@ pub enum Place<'a> {
     },
 }
 
+impl Place<'_> {
+    /// Where it starts and ends, a node's padding to a multiple of 4 included.
+    #[must_use]
+    pub fn range(&self) -> (usize, usize) {
+        match *self {
+            Self::Node { at, header, .. } => (at, at.saturating_add(pad4(header.totlen).max(4) as usize)),
+            Self::Garbage { at, end, .. } => (at, end),
+        }
+    }
+}
+
 /// Every [`Place`] of an eraseblock, ascending. Blank bytes and zeros, the filler of Linux's write buffer, are stepped
 /// over; garbage is searched for nodes a word at a time, as Linux does.
 #[derive(Clone, Debug)]

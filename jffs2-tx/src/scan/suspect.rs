@@ -67,7 +67,8 @@ impl Suspect {
         if !fits || written_so {
             return None;
         }
-        let exact = repair(endian, &mut fields, sum_len, crc_at);
+        // A header and nothing but zeros agree with a CRC of zero; no inode has number 0.
+        let exact = repair(endian, &mut fields, sum_len, crc_at) && endian.u32(&fields, 12) != 0;
         // Hardly anything but a node has a header with a flipped bit and good fields behind it.
         if !whole || !exact && intact.is_err() {
             return None;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use jffs2_tx::inode_kind::{Device, FileKind};
-use jffs2_tx::wire::{Cleanmarker, Compression, Dirent, Endian, Inode, Summary, SummaryEntry};
+use jffs2_tx::wire::{Cleanmarker, Compression, Dirent, Endian, Inode, Summary, SummaryEntry, Xattr, Xref};
 use tempfile::TempDir;
 
 /// Time of everything in the images: 2009-02-13T23:31:30Z.
@@ -154,6 +154,12 @@ fn entry(endian: Endian, node: &[u8], at: usize) -> Option<SummaryEntry<'_>> {
     let (offset, totlen) = (at as u32, endian.u32(node, 4));
     if let Ok(inode) = Inode::parse(endian, node) {
         return Some(SummaryEntry::Inode { ino: inode.ino, version: inode.version, offset, totlen });
+    }
+    if let Ok(Xattr { xid, version, .. }) = Xattr::parse(endian, node) {
+        return Some(SummaryEntry::Xattr { xid, version, offset, totlen });
+    }
+    if Xref::parse(endian, node).is_ok() {
+        return Some(SummaryEntry::Xref { offset });
     }
     let dirent = Dirent::parse(endian, node).ok()?;
     let Dirent { pino, version, ino, kind, name, .. } = dirent;

@@ -4,6 +4,8 @@ mod bad_input;
 mod check_log;
 mod common;
 mod containers;
+mod damage;
+mod dump_diff;
 mod extract;
 mod history;
 mod manifest;

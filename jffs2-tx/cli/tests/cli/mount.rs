@@ -220,7 +220,8 @@ fn a_signal_unmounts_even_if_somebody_is_inside() {
 fn only_what_is_damaged_cannot_be_read() {
     let mut image = Builder::new(NOR);
     image.dirent(1, "file", 10, File);
-    for page in 0..7 {
+    // No node says that page 6 is zeros: one is gone.
+    for page in (0..8).filter(|page| *page != 6) {
         image.inode(10, 0o100_644, &[page; 4096], |node| {
             (node.offset, node.isize) = (u32::from(page) * 4096, (u32::from(page) + 1) * 4096);
             if page == 3 {
@@ -244,14 +245,14 @@ fn only_what_is_damaged_cannot_be_read() {
     assert_eq!(names, ["file", "nothing", "odd", "right"]);
     let file = fs::File::open(mounted.path(b"file")).unwrap();
     let mut damaged = Vec::new();
-    for page in 0..7_u8 {
+    for page in 0..8_u8 {
         let mut bytes = [0xee; 4096];
         match file.read_exact_at(&mut bytes, u64::from(page) * 4096) {
             Ok(()) => assert_eq!(bytes, [page; 4096]),
             Err(error) => damaged.push((page, error.raw_os_error())),
         }
     }
-    assert_eq!(damaged, [(3, Some(IO_ERROR)), (5, Some(IO_ERROR))]);
+    assert_eq!(damaged, [(3, Some(IO_ERROR)), (5, Some(IO_ERROR)), (6, Some(IO_ERROR))]);
     assert_eq!(fs::read(mounted.path(b"nothing")).unwrap_err().raw_os_error(), Some(IO_ERROR));
     assert_eq!(fs::metadata(mounted.path(b"odd")).unwrap_err().raw_os_error(), Some(IO_ERROR));
     assert_eq!(fs::read(mounted.path(b"right")).unwrap(), b"right");

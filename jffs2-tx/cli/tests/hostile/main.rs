@@ -31,7 +31,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ls", "--all-versions", "-R"],
     &["cat", "--ino=2", "--version=1000"],
     &["info"],
-    &["info", "--json"],
+    &["info", "--json", "--blocks"],
     &["check"],
     &["check", "--json"],
     &["dump"],
