@@ -47,7 +47,7 @@ impl Bench {
 
     fn apply(&self, user: Option<u32>) -> Output {
         let mut command = binary("jffs2-tx");
-        command.arg("apply").arg(self.image()).arg("--root").arg(self.path("new"));
+        command.arg("apply").arg(self.image()).arg("--root").arg(self.path("new")).args(["-e", "64KiB"]);
         if let Some(user) = user {
             command.uid(user);
         }

@@ -70,7 +70,20 @@ impl Finding {
 /// # Errors
 /// [`ReadError::Device`] if an eraseblock cannot be read at all.
 pub fn check<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Finding>, ReadError<F::Error>> {
-    let of_tree = tree::check(flash, index)?;
+    all(flash, index, true)
+}
+
+/// The same without decoding the data of files: what a reader should know of that looks at names and metadata only, or
+/// reads the data itself.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_names<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Finding>, ReadError<F::Error>> {
+    all(flash, index, false)
+}
+
+fn all<F: Flash>(flash: &F, index: &Index, contents: bool) -> Result<Vec<Finding>, ReadError<F::Error>> {
+    let of_tree = tree::check(flash, index, contents)?;
     let mut found = flash::check(flash, index, &of_tree)?;
     found.extend(of_tree);
     Ok(found)

@@ -8,8 +8,10 @@ use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::ImageError;
 use jffs2_tx::inode_kind::FileKind;
 
+use crate::damage;
 use crate::failure::{Exit, Failure};
 use crate::image::{Image, ImageArgs};
+use crate::ls::trimmed;
 use crate::show;
 
 mod past;
@@ -59,7 +61,8 @@ fn live(image: &Image, path: &[u8]) -> Result<Exit, Failure> {
         offset += len as u32;
     }
     out.flush().map_err(Failure::Stdout)?;
-    Ok(Exit::Done)
+    let damaged = damage::say(image, &trimmed(path), &[])? > 0;
+    Ok(if damaged { Exit::Findings } else { Exit::Done })
 }
 
 /// Says what there is instead of a regular file.

@@ -13,6 +13,7 @@ use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::source::SourceTree;
 use serde::Serialize;
 
+use crate::damage;
 use crate::failure::{Exit, Failure, complain};
 use crate::image::{Image, ImageArgs};
 use crate::show;
@@ -82,7 +83,11 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     compare.run()?;
     let differs = compare.differs;
     out.flush().map_err(Failure::Stdout)?;
-    Ok(if differs { Exit::Findings } else { Exit::Done })
+    let mut damage = damage::say(&first, b"", &[])?;
+    if let Side::Image(second) = second {
+        damage += damage::say(second, b"", &[])?;
+    }
+    Ok(if differs || damage > 0 { Exit::Findings } else { Exit::Done })
 }
 
 struct Compare<'a, W> {

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
+use jffs2_tx::check::Code;
+
+use crate::damage;
 use crate::failure::{Exit, Failure, complain, note};
 use crate::image::{Image, ImageArgs};
 use crate::{ls, show};
@@ -81,7 +84,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         let written = manifest::write(&mut out.to, &image, &plan, &outcome, !args.no_xattrs);
         written.map_err(|error| out.failed(error))?;
     }
-    outcome.say(&plan, refused, args.json)
+    let said = [Code::LostData, Code::NoNode, Code::BadInode, Code::LostXattr];
+    let damage = damage::say(&image, b"", &said)? as u64;
+    outcome.say(&plan, refused + damage, args.json)
 }
 
 /// Extracts to where it is to go; with a manifest, also hashes.

@@ -26,6 +26,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod cat;
 mod check;
+mod damage;
 mod diff;
 mod dump;
 mod extract;

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use jffs2_tx::check::MAX_PATH;
+use jffs2_tx::check::{Code, MAX_PATH};
 use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::tree::{Attribute, Stat, Tree};
 use serde::Serialize;
 
+use crate::damage;
 use crate::failure::{Exit, Failure, complain};
 use crate::image::{Image, ImageArgs};
 use crate::show;
@@ -131,7 +132,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let damaged = listing.damaged;
     out.flush().map_err(Failure::Stdout)?;
-    Ok(if damaged { Exit::Findings } else { Exit::Done })
+    let more = damage::say(&image, &trimmed(from), &[Code::NoNode, Code::BadInode])?;
+    Ok(if damaged || more > 0 { Exit::Findings } else { Exit::Done })
 }
 
 struct Listing<'a, W> {

@@ -21,15 +21,18 @@ const CUT: usize = 16;
 
 type Result<T, F> = core::result::Result<T, ReadError<<F as Flash>::Error>>;
 
-pub(super) fn check<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Finding>, F> {
+pub(super) fn check<F: Flash>(flash: &F, index: &Index, contents: bool) -> Result<Vec<Finding>, F> {
     let tree = Tree::new(flash, index);
-    let mut checker = Checker { flash, tree, index, found: Vec::new(), seen: BTreeSet::new(), above: BTreeSet::new() };
+    let mut checker =
+        Checker { flash, contents, tree, index, found: Vec::new(), seen: BTreeSet::new(), above: BTreeSet::new() };
     checker.run()?;
     Ok(checker.found)
 }
 
 pub(super) struct Checker<'a, F> {
     pub(super) flash: &'a F,
+    /// Data is decoded, too.
+    contents: bool,
     pub(super) index: &'a Index,
     pub(super) found: Vec<Finding>,
     tree: Tree<'a, F>,
@@ -153,7 +156,7 @@ impl<'a, F: Flash> Checker<'a, F> {
         };
         let bad = self.index.nodes(ino).iter().filter(|node| !node.good).map(|node| (node.at, node.csize));
         let bad: BTreeMap<u32, u32> = bad.collect();
-        for Loss { start, end, at, reason } in file.all_losses()? {
+        for Loss { start, end, at, reason } in if self.contents { file.all_losses()? } else { file.losses() } {
             let (code, text) = match reason {
                 LossReason::Codec(CodecError::Unsupported(id)) => {
                     (Code::Unsupported, format!("not checked: compressor {id} is not supported here"))
