@@ -25,8 +25,9 @@
 //! [`tree`] (look up, list, read), `log` (append, verified) and `tx` (transactions; feature `write`). What stands on
 //! the flash is in `FORMAT.md`, and why in `DESIGN.md`, beside this crate.
 //!
-//! Features: `std` (default; image files, trees from directories) `write` (default; transactions) and `manifest` (what a
-//! tree is, as JSON lines; needs `std`). Without `std` the crate needs `alloc` only.
+//! Features: `std` (default; image files, trees from directories), `write` (default; transactions), `lzma` (default;
+//! OpenWrt's compressor), `manifest` (what a tree is, as JSON lines; needs `std`) and `libdeflate` (zlib decoded by a
+//! library in C, some three times as fast; needs `std`). Without `std` the crate needs `alloc` only.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jffs2_tx::Endian;
-use jffs2_tx_tests::aged::{Aged, NAND512, NAND2048, NOR64, NOR128};
+use jffs2_tx_tests::aged::{Aged, Make, NAND512, NAND2048, NOR64, NOR128};
 use jffs2_tx_tests::kernel::{Age, Case, Compressor, Device, Job, Kernel, Outcome, Report, State};
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const TOLD: usize = 20;
 
 /// Name, eraseblocks, and eraseblocks of the small flash that becomes a fixture.
-const DEVICES: [(&str, fn(u32) -> Device, u32, u32); 4] =
+const DEVICES: [(&str, Make, u32, u32); 4] =
     [("nor64", NOR64, 16, 6), ("nor128", NOR128, 10, 6), ("nand512", NAND512, 64, 24), ("nand2048", NAND2048, 10, 6)];
 
 /// What the kernel compresses with, and whether it finds an image of mkfs.jffs2 on the flash; otherwise it is blank.

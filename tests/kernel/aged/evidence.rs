@@ -10,8 +10,10 @@ use jffs2_tx_tests::aged::Aged;
 use jffs2_tx_tests::kernel::Age;
 use jffs2_tx_tests::ours::RULES;
 
+type Is = fn(&Line) -> bool;
+
 /// What must be in one line or another of what the kernel lists.
-const PIECES: [(&str, fn(&Line) -> bool); 16] = [
+const PIECES: [(&str, Is); 16] = [
     ("a file", |line| line.mode & 0o170_000 == 0o100_000),
     ("an empty file", |line| line.mode & 0o170_000 == 0o100_000 && line.size == 0),
     ("a large file", |line| line.size > 32 << 10),

@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn no_symlink_and_no_dots_lead_anywhere() {
         let bench = tempfile::tempdir().unwrap();
-        let below = bench.path().join("root/a/b");
+        let below = bench.path().join("root/a/b/c");
         fs::create_dir_all(&below).unwrap();
         fs::create_dir(bench.path().join("outside")).unwrap();
         symlink("../outside", bench.path().join("root/out")).unwrap();
@@ -252,14 +252,14 @@ mod tests {
         let root = Dir(File::open(bench.path().join("root")).unwrap());
         let open_by_name = |path: &[u8]| root.step_down(path);
         let open = |path: &[u8]| root.open_below(path);
-        for path in ["a", "a/b"] {
+        for path in ["a", "a/b/c"] {
             for opened in [open(path.as_bytes()), open_by_name(path.as_bytes())] {
                 let there = |file: &File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
                 let expected = File::open(bench.path().join("root").join(path)).unwrap();
                 assert_eq!(there(&opened.unwrap().0), there(&expected));
             }
         }
-        for path in ["out", "out/x", "a/in", "none"] {
+        for path in ["out", "out/x", "a/in", "a/in/c", "none"] {
             assert!(open(path.as_bytes()).is_err() && open_by_name(path.as_bytes()).is_err(), "{path}");
         }
         // Paths are made of planned names, of which none is dots; the kernel would not leave either.

@@ -56,7 +56,7 @@ fn aged(layout: Layout) -> Vec<u8> {
     image.finish(40)
 }
 
-fn rows(image: &PathBuf, keys: &[&str], args: &[&str]) -> Vec<Value> {
+fn rows(image: &Path, keys: &[&str], args: &[&str]) -> Vec<Value> {
     let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"--json"];
     all.extend(args.iter().map(|arg| arg as &dyn AsRef<OsStr>));
     let listed = run("ls", image, &all);
@@ -179,7 +179,9 @@ fn what_cannot_be_shown_as_it_was_is_said() {
     node(&mut image, 4, 5, 0, 8, b"5");
     node(&mut image, 4, 7, 0, 8, b"7");
     let image = bench.file("image", &image.finish(20));
-    let cases: [(&[&dyn AsRef<OsStr>], i32, &str, &str); 9] = [
+    // Arguments, exit code, stdout, stderr.
+    type Case<'a> = (&'a [&'a dyn AsRef<OsStr>], i32, &'a str, &'a str);
+    let cases: [Case<'_>; 9] = [
         (&[&"file"], 0, "71112222", ""),
         (&[&"file", &"--version=7"], 0, "71112222", ""),
         // Versions 2 to 4 may have changed the rest.

@@ -123,8 +123,8 @@ fn long_names_and_holes() {
     image.put(10, &long, 11, File, 0o644, b"long");
     image.put(10, "x", 12, File, 0o644, b"x");
     image.dirent(10, format!("{long:.253}"), 11, File);
-    image.put(1, &long[..100], 13, Symlink, 0o777, long[..100].as_bytes());
-    image.put(1, &long[..101], 14, Symlink, 0o777, long[..101].as_bytes());
+    image.put(1, &long[..100], 13, Symlink, 0o777, &long.as_bytes()[..100]);
+    image.put(1, &long[..101], 14, Symlink, 0o777, &long.as_bytes()[..101]);
     image.put(1, [&[0xff; 120][..], b"\n"].concat(), 15, File, 0o600, b"odd");
     // All hole; a hole in front of data; data in front of a hole of just the size that is not stored, and one byte less.
     for (ino, name, data, hole) in [
