@@ -49,7 +49,7 @@ struct Line {
 }
 
 /// Something that differs.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Field {
     /// `type`, `mode`, `owner`, `size`, `mtime`, `content`, `target`, `device`, `xattrs`, `links` (the other names of
     /// the file) or `unreadable`.
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         as_json: args.json,
         out: &mut out,
         first_names: [HashMap::new(), HashMap::new()],
-        compared: HashMap::new(),
+        linked: HashMap::new(),
         entered: [HashSet::new(), HashSet::new()],
         differs: false,
     };
@@ -96,8 +96,8 @@ struct Compare<'a, W> {
     out: &'a mut W,
     /// The first path of every inode that may have several.
     first_names: [HashMap<u64, Vec<u8>>; 2],
-    /// What was found of files with several names.
-    compared: HashMap<[u64; 2], Option<[String; 2]>>,
+    /// What differs in pairs of inodes that may have several names.
+    linked: HashMap<[u64; 2], Vec<Field>>,
     /// Directories, each to be entered once.
     entered: [HashSet<u64>; 2],
     differs: bool,
@@ -166,65 +166,62 @@ impl<'a, W: Write> Compare<'a, W> {
         writeln!(self.out, "{}", line.text()).map_err(Failure::Stdout)
     }
 
-    /// What differs in what the path leads to on both sides.
+    /// What differs in what the path leads to on both sides. A pair of files with many names is compared once.
     fn fields(&mut self, path: &[u8], ids: [u64; 2]) -> Vec<Field> {
-        let [a, b] = match [self.sides[0].entry(ids[0]), self.sides[1].entry(ids[1])] {
-            [Ok(a), Ok(b)] => [a, b],
-            unreadable => {
-                let [a, b] = unreadable.map(|entry| entry.err().unwrap_or_else(|| "can be read".into()));
-                return vec![Field { field: "unreadable", a, b }];
-            }
-        };
-        let mut fields = Vec::new();
-        let mut put = |field, a: String, b: String| {
+        let known = self.linked.get(&ids).cloned();
+        let (mut fields, linked) = known.map_or_else(|| inode_fields(self.sides, ids), |fields| (fields, true));
+        if linked {
+            self.linked.entry(ids).or_insert_with(|| fields.clone());
+            let [a, b] = [0, 1].map(|side| self.link_text(side, ids[side], path));
             if a != b {
-                fields.push(Field { field, a, b });
-            }
-        };
-        put("type", a.type_name().into(), b.type_name().into());
-        if a.kind == b.kind {
-            put("mode", format!("{:04o}", a.meta.mode), format!("{:04o}", b.meta.mode));
-            let owner = |entry: &Entry| format!("{}:{}", entry.meta.uid, entry.meta.gid);
-            put("owner", owner(&a), owner(&b));
-            put("size", a.size.to_string(), b.size.to_string());
-            put("mtime", a.meta.mtime.to_string(), b.meta.mtime.to_string());
-            put("device", a.device_text(), b.device_text());
-            put("target", show::text(&a.target), show::text(&b.target));
-            let [links_a, links_b] = [(0, &a), (1, &b)].map(|(at, entry)| self.link_text(at, ids[at], entry, path));
-            put("links", links_a, links_b);
-            if let [Some(a), Some(b)] = [self.sides[0].xattrs(ids[0]), self.sides[1].xattrs(ids[1])] {
-                put("xattrs", a, b);
-            }
-            let linked = a.linked && b.linked;
-            if a.kind == FileKind::File
-                && let Some([at_a, at_b]) = self.content(ids, linked)
-            {
-                put("content", at_a, at_b);
+                fields.push(Field { field: "links", a, b });
             }
         }
         fields
     }
 
-    /// Where the contents differ first; once for two files with several names each.
-    fn content(&mut self, ids: [u64; 2], linked: bool) -> Option<[String; 2]> {
-        if let Some(known) = self.compared.get(&ids) {
-            return known.clone();
-        }
-        let found = first_difference([self.sides[0].content(ids[0]), self.sides[1].content(ids[1])]);
-        if linked {
-            self.compared.insert(ids, found.clone());
-        }
-        found
-    }
-
     /// The first path that led to the same file, if it was another one.
-    fn link_text(&mut self, side: usize, id: u64, entry: &Entry, path: &[u8]) -> String {
-        if entry.kind == FileKind::Directory || !entry.linked {
-            return String::new();
-        }
+    fn link_text(&mut self, side: usize, id: u64, path: &[u8]) -> String {
         let first = self.first_names[side].entry(id).or_insert_with(|| path.to_vec());
         if first == path { String::new() } else { show::path(first) }
     }
+}
+
+/// What differs in two inodes, and whether either may have several names.
+fn inode_fields(sides: [Side<'_>; 2], ids: [u64; 2]) -> (Vec<Field>, bool) {
+    let [a, b] = match [sides[0].entry(ids[0]), sides[1].entry(ids[1])] {
+        [Ok(a), Ok(b)] => [a, b],
+        unreadable => {
+            let [a, b] = unreadable.map(|entry| entry.err().unwrap_or_else(|| "can be read".into()));
+            return (vec![Field { field: "unreadable", a, b }], false);
+        }
+    };
+    let mut fields = Vec::new();
+    let mut put = |field, a: String, b: String| {
+        if a != b {
+            fields.push(Field { field, a, b });
+        }
+    };
+    put("type", a.type_name().into(), b.type_name().into());
+    if a.kind != b.kind {
+        return (fields, false);
+    }
+    put("mode", format!("{:04o}", a.meta.mode), format!("{:04o}", b.meta.mode));
+    let owner = |entry: &Entry| format!("{}:{}", entry.meta.uid, entry.meta.gid);
+    put("owner", owner(&a), owner(&b));
+    put("size", a.size.to_string(), b.size.to_string());
+    put("mtime", a.meta.mtime.to_string(), b.meta.mtime.to_string());
+    put("device", a.device_text(), b.device_text());
+    put("target", show::text(&a.target), show::text(&b.target));
+    if let [Some(a), Some(b)] = [sides[0].xattrs(ids[0]), sides[1].xattrs(ids[1])] {
+        put("xattrs", a, b);
+    }
+    if a.kind == FileKind::File
+        && let Some([a, b]) = first_difference([sides[0].content(ids[0]), sides[1].content(ids[1])])
+    {
+        put("content", a, b);
+    }
+    (fields, a.kind != FileKind::Directory && (a.linked || b.linked))
 }
 
 impl Line {
