@@ -192,12 +192,12 @@ impl Aged {
     }
 
     /// Runs a command that must say by its exit code whether it could read all. Of a flash that was cut off it may also
-    /// say what the kernel passes over: that a file has older bytes than those written last.
+    /// tell of what the kernel passes over: a file's last bytes or an attribute that were torn.
     fn run(&self, command: &mut Command) -> Result<Output> {
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let has_lost = self.name.contains("cut") && said.contains(" lost: ");
-        let wanted = i32::from(has_lost || self.manifest.iter().any(|line| is_unreadable(line)));
+        let tells_of_damage = self.name.contains("cut") && said.contains("error: /");
+        let wanted = i32::from(tells_of_damage || self.manifest.iter().any(|line| is_unreadable(line)));
         ensure!(output.status.code() == Some(wanted), "{command:?}: {}, not {wanted}: {said}", output.status);
         Ok(output)
     }
