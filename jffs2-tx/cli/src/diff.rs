@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         as_json: args.json,
         out: &mut out,
         first_names: [HashMap::new(), HashMap::new()],
+        compared: HashMap::new(),
         entered: [HashSet::new(), HashSet::new()],
         differs: false,
     };
@@ -90,6 +91,8 @@ struct Compare<'a, W> {
     out: &'a mut W,
     /// The first path of every inode that may have several.
     first_names: [HashMap<u64, Vec<u8>>; 2],
+    /// What was found of files with several names.
+    compared: HashMap<[u64; 2], Option<[String; 2]>>,
     /// Directories, each to be entered once.
     entered: [HashSet<u64>; 2],
     differs: bool,
@@ -187,14 +190,26 @@ impl<'a, W: Write> Compare<'a, W> {
             if let [Some(a), Some(b)] = [self.sides[0].xattrs(ids[0]), self.sides[1].xattrs(ids[1])] {
                 put("xattrs", a, b);
             }
+            let linked = a.linked && b.linked;
             if a.kind == FileKind::File
-                && let Some([at_a, at_b]) =
-                    first_difference([self.sides[0].content(ids[0]), self.sides[1].content(ids[1])])
+                && let Some([at_a, at_b]) = self.content(ids, linked)
             {
                 put("content", at_a, at_b);
             }
         }
         fields
+    }
+
+    /// Where the contents differ first; once for two files with several names each.
+    fn content(&mut self, ids: [u64; 2], linked: bool) -> Option<[String; 2]> {
+        if let Some(known) = self.compared.get(&ids) {
+            return known.clone();
+        }
+        let found = first_difference([self.sides[0].content(ids[0]), self.sides[1].content(ids[1])]);
+        if linked {
+            self.compared.insert(ids, found.clone());
+        }
+        found
     }
 
     /// The first path that led to the same file, if it was another one.

@@ -47,9 +47,11 @@ fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
 fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
     let dirents = index.dirents(dir);
     let timed = index.newest_time(dir).map(|name| name.at);
+    // Without a node of its own, names in it are what makes a directory exist: deletions, too.
+    let vouch = index.nodes(dir).is_empty();
     for name in dirents {
         let leads_somewhere = name.ino != 0 && index.exists(name.ino);
-        if leads_somewhere || name.shadows_older || timed == Some(name.at) {
+        if leads_somewhere || vouch || name.shadows_older || timed == Some(name.at) {
             live.push(name.at);
         }
     }

@@ -7,6 +7,7 @@ use crate::flash::{FlashKind, Geometry, MemFlash};
 use crate::index::ROOT;
 use crate::inode_kind::{Device, FileKind, Meta};
 use crate::tree::{Stat, Tree};
+use crate::wire::Dirent;
 
 const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
 const DIR: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 2000 };
@@ -141,6 +142,23 @@ fn every_flash_and_endianness_changes_as_asked() {
             let other = list(&flash, rules(endian, false));
             assert_eq!(other == list(&flash, rules(endian, true)), expected == CommitPoint::Head);
         }
+    }
+}
+
+#[test]
+fn recovery_keeps_what_alone_makes_a_directory_exist() {
+    const EB: usize = 16 << 10;
+    for endian in [Endian::Little, Endian::Big] {
+        let mut data = Vec::new();
+        Dirent { pino: ROOT, version: 1, ino: 7, mctime: 0, kind: 4, name: b"dir" }.emit(endian, &mut data);
+        data.resize(EB, 0xff);
+        Dirent { pino: 7, version: 1, ino: 0, mctime: 0, kind: 0, name: b"gone" }.emit(endian, &mut data);
+        let geometry = Geometry::new(FlashKind::Nor, 8 * EB as u64, EB as u32, 1).unwrap();
+        let mut flash = MemFlash::with_data(geometry, data);
+        let before = list(&flash, rules(endian, true));
+        assert!(before.contains_key(b"dir".as_slice()));
+        recover(&mut flash, endian).unwrap();
+        assert_eq!(list(&flash, rules(endian, true)), before);
     }
 }
 

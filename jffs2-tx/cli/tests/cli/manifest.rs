@@ -1,7 +1,9 @@
 //! extract --manifest, and the image that mkimage builds again from it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -136,6 +138,8 @@ fn an_image_extracted_without_root_is_built_again() {
         }
         let mode = |name: &str| fs::symlink_metadata(bench.path("root").join(name)).unwrap().mode() & 0o7777;
         assert_eq!((mode("secret"), mode("etc")), (0, 0o1775));
+        let odd = bench.path("root").join(OsStr::from_bytes(b"na\xffme\n\\"));
+        assert_eq!(fs::symlink_metadata(odd).unwrap().mode() & 0o7777, 0o755, "set-uid for another owner");
         // For whoever is not root when it is built.
         fs::set_permissions(bench.path("root/secret"), fs::Permissions::from_mode(0o600)).unwrap();
 
