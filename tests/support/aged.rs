@@ -71,9 +71,8 @@ struct Shown {
     no_acl: HashSet<String>,
 }
 
-/// Fields of a [`manifest`]'s line.
+/// A field of a [`manifest`]'s line.
 const DIGEST: usize = 2;
-const XATTRS: usize = 4;
 
 impl Aged {
     /// Writes the flash and the manifest to a folder, packed.
@@ -167,13 +166,7 @@ impl Aged {
         let rows = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
         let lines = rows.map(|row| row_line(&row?)).collect::<Result<_>>()?;
         // It lists what is in directories, so not the root.
-        Ok(Shown {
-            way: "ls",
-            lines,
-            shows: |line| !line.starts_with(".|"),
-            blind: &[DIGEST, XATTRS],
-            no_acl: HashSet::new(),
-        })
+        Ok(Shown { way: "ls", lines, shows: |line| !line.starts_with(".|"), blind: &[DIGEST], no_acl: HashSet::new() })
     }
 
     fn by_extract(&self, image: &Path, to: &Path) -> Result<Shown> {
@@ -192,12 +185,21 @@ impl Aged {
     }
 
     /// Runs a command that must say by its exit code whether it could read all. Of a flash that was cut off it may also
+<<<<<<< HEAD
     /// say what the kernel passes over: what was written last is torn.
     fn run(&self, command: &mut Command) -> Result<Output> {
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let has_lost = self.name.contains("cut") && said.starts_with("jffs2-tx: error: ");
         let wanted = i32::from(has_lost || self.manifest.iter().any(|line| is_unreadable(line)));
+=======
+    /// tell of what the kernel passes over: a file's last bytes or an attribute that were torn.
+    fn run(&self, command: &mut Command) -> Result<Output> {
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let tells_of_damage = self.name.contains("cut") && said.contains("error: /");
+        let wanted = i32::from(tells_of_damage || self.manifest.iter().any(|line| is_unreadable(line)));
+>>>>>>> aged
         ensure!(output.status.code() == Some(wanted), "{command:?}: {}, not {wanted}: {said}", output.status);
         Ok(output)
     }
@@ -252,7 +254,15 @@ fn row_line(row: &Value) -> Result<String> {
         sha256: None,
         target: row["target"].as_str().map_or(Ok(Vec::new()), unescape)?,
     };
-    Ok(manifest::line(&entry, &[]))
+    let xattrs = row["xattrs"].as_object().into_iter().flatten();
+    let xattrs = xattrs.map(|(name, value)| Ok((unescape(name)?, bytes(value.as_str().context("value")?)?)));
+    Ok(manifest::line(&entry, &xattrs.collect::<Result<Vec<_>>>()?))
+}
+
+/// The bytes that hex digits stand for.
+fn bytes(digits: &str) -> Result<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?));
+    pairs.collect()
 }
 
 fn type_bits(name: &str) -> Option<u32> {

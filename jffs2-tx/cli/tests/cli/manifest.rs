@@ -97,7 +97,9 @@ fn extract_unprivileged(bench: &Bench, image: &Path, eraseblock: &str) -> Run {
     }
     // Where the binary is, that user may not be able to go.
     let binary = bench.path("jffs2-tx");
-    fs::copy(env!("CARGO_BIN_EXE_jffs2-tx"), &binary).unwrap();
+    // By cp: a file that this process has open for writing is busy if another thread's child is just being started.
+    let copied = Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_jffs2-tx")), &binary]).status().unwrap();
+    assert!(copied.success());
     fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Command::new(binary);
     command.arg("extract").arg(image).arg(root).arg("--manifest").arg(manifest).args(["-e", eraseblock]);

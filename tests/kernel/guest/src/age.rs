@@ -39,6 +39,8 @@ pub(crate) fn grow_old(chip: &Chip, case: &CaseStep, age: Age, root: &Path) -> R
     while life.goes_on() {
         mounted(chip, MsFlags::empty(), age.compressor.mount_option(mounts), |_| life.one_mount())?;
         mounts += 1;
+        // A sign of life.
+        println!("MOUNTED {} {mounts}", case.name);
     }
     ensure!(life.acts < MAX_ACTS, "only {} of {} erases after {MAX_ACTS} acts", life.wear.erased, life.enough);
     println!(

@@ -6,6 +6,7 @@
 //! - `READY` once the job is open, `DONE` after its last case;
 //! - `RESULT case phase digest entries`, or `RESULT case phase ERROR text`;
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
+//! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
 //! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
 //! - `FATAL text`: the job can't go on.

@@ -24,7 +24,7 @@ const MAX_ASIDE: u32 = 60;
 /// Longest file, bytes.
 const MAX_FILE: u64 = 96 << 10;
 /// With less space left, of a hundred parts, something goes.
-const LOW_WATER: u64 = 10;
+const LOW_WATER: u64 = 15;
 /// Tags of POSIX ACL entries: owner, user, owning group, group, mask, others (acl(5)).
 const USER_OBJ: u16 = 1;
 const USER: u16 = 2;
