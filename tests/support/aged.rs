@@ -185,21 +185,12 @@ impl Aged {
     }
 
     /// Runs a command that must say by its exit code whether it could read all. Of a flash that was cut off it may also
-<<<<<<< HEAD
-    /// say what the kernel passes over: what was written last is torn.
+    /// tell of what the kernel passes over: what was written last is torn.
     fn run(&self, command: &mut Command) -> Result<Output> {
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let has_lost = self.name.contains("cut") && said.starts_with("jffs2-tx: error: ");
         let wanted = i32::from(has_lost || self.manifest.iter().any(|line| is_unreadable(line)));
-=======
-    /// tell of what the kernel passes over: a file's last bytes or an attribute that were torn.
-    fn run(&self, command: &mut Command) -> Result<Output> {
-        let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let tells_of_damage = self.name.contains("cut") && said.contains("error: /");
-        let wanted = i32::from(tells_of_damage || self.manifest.iter().any(|line| is_unreadable(line)));
->>>>>>> aged
         ensure!(output.status.code() == Some(wanted), "{command:?}: {}, not {wanted}: {said}", output.status);
         Ok(output)
     }
