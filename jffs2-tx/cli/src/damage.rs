@@ -26,8 +26,7 @@ pub(crate) fn say(image: &Image, path: &[u8], said: &[Code]) -> Result<usize, Fa
         if count <= MAX_SAID {
             let path = finding.path.as_deref().map(|path| format!("{}: ", show::path(path))).unwrap_or_default();
             let at = finding.offset.map(|offset| format!("at {offset:#x}: ")).unwrap_or_default();
-            let range = finding.range.map(|(start, end)| format!("bytes {start} to {end}: ")).unwrap_or_default();
-            complain(&format!("{path}{range}{at}{}", finding.text));
+            complain(&format!("{path}{at}{}", finding.text));
         }
     }
     if count > MAX_SAID {
