@@ -8,6 +8,8 @@
 use alloc::vec::Vec;
 
 use super::{Index, extents};
+use crate::inode_kind::FileKind;
+use crate::scan::InodeRecord;
 
 pub(super) fn count(index: &mut Index) {
     for at in index.live_nodes() {
@@ -40,6 +42,10 @@ fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
         // Bad as they are, they are what makes the inode exist.
         None => live.extend(nodes.iter().map(|node| node.at)),
     }
+    // Linux refuses a symlink or device for a node too many: such a one is live, or the inode comes back when it goes.
+    if index.latest(ino).is_some_and(is_special) && !index.inode(ino).one_node {
+        live.extend(nodes.iter().map(|node| node.at));
+    }
     let (_, found) = extents(nodes);
     live.extend(found.iter().map(|extent| nodes[extent.node].at));
 }
@@ -55,4 +61,8 @@ fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
             live.push(name.at);
         }
     }
+}
+
+fn is_special(node: &InodeRecord) -> bool {
+    !matches!(FileKind::from_mode(u32::from(node.mode)), Some(FileKind::File | FileKind::Directory))
 }

@@ -7,7 +7,7 @@ use crate::flash::{FlashKind, Geometry, MemFlash};
 use crate::index::ROOT;
 use crate::inode_kind::{Device, FileKind, Meta};
 use crate::tree::{Stat, Tree};
-use crate::wire::Dirent;
+use crate::wire::{Compression, Dirent, Inode};
 
 const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
 const DIR: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 2000 };
@@ -159,6 +159,44 @@ fn recovery_keeps_what_alone_makes_a_directory_exist() {
         assert!(before.contains_key(b"dir".as_slice()));
         recover(&mut flash, endian).unwrap();
         assert_eq!(list(&flash, rules(endian, true)), before);
+    }
+}
+
+#[test]
+fn recovery_brings_no_refused_device_back() {
+    const EB: usize = 16 << 10;
+    for endian in [Endian::Little, Endian::Big] {
+        let number = Device { major: 5, minor: 1 }.encode(endian);
+        let node = |version, offset: u32| Inode {
+            ino: 7,
+            version,
+            mode: 0o020_644,
+            uid: 0,
+            gid: 0,
+            isize: offset + 2,
+            atime: 1,
+            mtime: 1,
+            ctime: 1,
+            offset,
+            csize: 0,
+            dsize: 2,
+            compression: Compression::None,
+            data_crc: 0,
+        };
+        let mut data = Vec::new();
+        Dirent { pino: ROOT, version: 1, ino: 7, mctime: 0, kind: 2, name: b"dev" }.emit(endian, &mut data);
+        node(2, 0).emit(endian, &mut data, &number);
+        data.resize(EB, 0xff);
+        node(1, 9).emit(endian, &mut data, &number);
+        let geometry = Geometry::new(FlashKind::Nor, 8 * EB as u64, EB as u32, 1).unwrap();
+        let mut flash = MemFlash::with_data(geometry, data);
+        let refused = |flash: &MemFlash| {
+            let index = Index::open(flash, rules(endian, true)).unwrap();
+            Tree::new(flash, &index).stat(7).is_err()
+        };
+        assert!(refused(&flash));
+        recover(&mut flash, endian).unwrap();
+        assert!(refused(&flash));
     }
 }
 
