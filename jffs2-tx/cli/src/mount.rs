@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
@@ -41,10 +43,15 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let failed = |error| cannot_mount(error).about(args.dir.display());
     let mut session = Session::new(view, &dir, &config(args)).map_err(failed)?;
     let unmounter = session.unmount_callable();
-    thread::spawn(move || unmount_at(signals, unmounter, &dir));
+    let asked = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&asked);
+    thread::spawn(move || unmount_at(signals, &told, unmounter, &dir));
     note(&format!("mounted on {}, until Ctrl-C or fusermount3 -u", args.dir.display()));
-    session.run().map_err(failed)?;
-    Ok(Exit::Done)
+    match session.run() {
+        // The last answers may find the file system gone.
+        Err(error) if !asked.load(Ordering::SeqCst) => Err(failed(error)),
+        _ => Ok(Exit::Done),
+    }
 }
 
 /// Keeps updates away as long as the file is open: what was indexed must stay.
@@ -97,8 +104,9 @@ fn config(args: &Args) -> Config {
 }
 
 /// Waits for a signal and unmounts; while somebody is still in there, as soon as nobody is. A second signal kills.
-fn unmount_at(signals: SigSet, mut unmounter: SessionUnmounter, dir: &Path) {
+fn unmount_at(signals: SigSet, asked: &AtomicBool, mut unmounter: SessionUnmounter, dir: &Path) {
     if signals.wait().is_ok() {
+        asked.store(true, Ordering::SeqCst);
         if unmounter.unmount().is_err() {
             note("still in use: to be unmounted when no longer");
             // It can only have been unmounted meanwhile.
