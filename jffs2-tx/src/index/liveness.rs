@@ -3,7 +3,7 @@
 //! A node is live if the tree could change when it goes, alone or with others of its eraseblock, in any order: an
 //! erase that power cuts short leaves any subset of them. So only winners are live. A loser is not: as long as its
 //! winner stands elsewhere nothing else matters, and where winner and loser share an eraseblock that one has a live
-//! node and stays.
+//! node and stays. Two exceptions below: nodes that make an inode unreadable, names that alone make a directory exist.
 
 use alloc::vec::Vec;
 
