@@ -52,6 +52,11 @@ pub struct TxOptions {
     /// Take eraseblocks too that only readers without summaries still need: those that hold the tree from before a
     /// *summary* commit.
     pub summary_readers_only: bool,
+    /// The flash is mounted read-only: only eraseblocks in which no reader sees a node are touched (`DESIGN.md`
+    /// section 9). The mounted tree stays the old one; the next mount sees the new one.
+    pub online: bool,
+    /// Do not choose *summary*: nothing says that the kernel knows summaries. One that is asked for is made all the same.
+    pub avoid_summary: bool,
 }
 
 /// What a commit did.
@@ -113,13 +118,11 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     pub fn begin(flash: &'f mut F, endian: Endian, mut options: TxOptions) -> Result<Self, F> {
         truncate_label(&mut options.label);
         let mut index = recover::open_to_write(&*flash, endian)?;
-        let begun = recover::tidy(flash, &index)?;
+        let begun = recover::tidy(flash, &index, options.online)?;
         if begun != RecoverReport::default() {
             index = recover::open_to_write(&*flash, endian)?;
         }
-        let others = if options.summary_readers_only { None } else { other_readers(&*flash, &index)? };
-        let reserve = options.reserve.unwrap_or_else(|| flash.geometry().kernel_reserve());
-        let mut pool = Pool::new(&index, &others.iter().collect::<Vec<_>>(), reserve);
+        let mut pool = pool(&*flash, &index, &options)?;
         let free_at_begin = pool.len();
         let commit_block = pool.take_highest();
         let sequence = index.markers().iter().map(|seen| seen.marker.sequence).max().unwrap_or(0).saturating_add(1);
@@ -166,6 +169,16 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     fn endian(&self) -> Endian {
         self.index.rules().endian
     }
+}
+
+/// The eraseblocks that the transaction may take.
+fn pool<F: Flash>(flash: &F, index: &Index, options: &TxOptions) -> Result<Pool, F> {
+    let reserve = options.reserve.unwrap_or_else(|| flash.geometry().kernel_reserve());
+    if options.online {
+        return Ok(Pool::unseen(index, reserve));
+    }
+    let others = if options.summary_readers_only { None } else { other_readers(flash, index)? };
+    Ok(Pool::new(index, &others.iter().collect::<Vec<_>>(), reserve))
 }
 
 /// The tree as readers without summaries see it, where that can be another one.

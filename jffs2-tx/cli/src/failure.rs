@@ -76,7 +76,8 @@ impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
         let exit = match error {
             TxError::Read(error) => return error.into(),
             TxError::NoSpace { .. } | TxError::CommitBlockFull { .. } => Exit::NoSpace,
-            TxError::CommitPoint { .. } | TxError::Exhausted { .. } | TxError::ReadOnly { .. } => Exit::Unsupported,
+            TxError::CommitPoint { .. } | TxError::NoSummaryReader => Exit::Unsupported,
+            TxError::Exhausted { .. } | TxError::ReadOnly { .. } => Exit::Unsupported,
             TxError::Foreign => Exit::NotJffs2,
             TxError::Write(_) | TxError::Source { .. } | TxError::Path { .. } | TxError::Payload { .. } => Exit::Io,
             TxError::Poisoned | TxError::Uncertain { .. } => Exit::Io,

@@ -164,6 +164,8 @@ impl ApplyArgs {
             time,
             reserve: self.reserve,
             summary_readers_only: self.summary_readers_only,
+            online: false,
+            avoid_summary: false,
         })
     }
 }

@@ -29,6 +29,14 @@ impl Pool {
         Self { blocks, reserve }
     }
 
+    /// The blocks in which no reader sees any node, needed or not: those that may change while the flash is mounted
+    /// read-only. Linux reads an inode's nodes, dead ones too, when the inode is first looked up.
+    #[must_use]
+    pub fn unseen(index: &Index, reserve: u32) -> Self {
+        let unseen = |block: &u32| reusable(index, *block) && !is_seen(index, *block);
+        Self { blocks: (0..index.geometry().blocks()).filter(unseen).collect(), reserve }
+    }
+
     /// Eraseblocks in the pool, the reserve included.
     #[must_use]
     pub fn len(&self) -> u32 {
@@ -66,6 +74,12 @@ pub fn reusable(index: &Index, block: u32) -> bool {
         BlockState::Blank | BlockState::Clean | BlockState::Hidden => true,
         BlockState::Used => info.live == 0,
     })
+}
+
+/// Whether a reader, with summaries or without, sees nodes in the eraseblock. What is hidden from those with summaries is
+/// hidden from the others, too.
+fn is_seen(index: &Index, block: u32) -> bool {
+    index.blocks().get(block as usize).is_none_or(|info| info.state == BlockState::Used)
 }
 
 /// Fails unless every byte of the eraseblock is 0xFF and its OOB area holds no cleanmarker.

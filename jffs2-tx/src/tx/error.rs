@@ -54,6 +54,12 @@ pub enum TxError<E> {
         /// Why not.
         reason: &'static str,
     },
+    /// The change takes a *summary* commit, which was to be avoided.
+    #[error(
+        "the change takes a summary commit, and nothing says that the kernel knows summaries (CONFIG_JFFS2_SUMMARY): \
+         without them it would stay at the old tree"
+    )]
+    NoSummaryReader,
     /// An operation makes no sense for its path.
     #[error("{path}: {problem}")]
     Path {

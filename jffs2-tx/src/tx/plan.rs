@@ -219,8 +219,7 @@ impl<F: FlashMut> Transaction<'_, F> {
             return Ok(None);
         }
         let wanted = self.options.commit_point;
-        let behind = self.index.blocks().iter().any(|info| info.summary_only) && !self.options.summary_readers_only;
-        if let Some(wanted) = wanted.filter(|point| behind && *point != CommitPoint::Summary) {
+        if let Some(wanted) = wanted.filter(|point| self.is_behind() && *point != CommitPoint::Summary) {
             let reason =
                 "readers without summaries still see the tree from before a summary commit, and would see a mixture";
             return Err(TxError::CommitPoint { wanted, reason });
@@ -236,9 +235,11 @@ impl<F: FlashMut> Transaction<'_, F> {
 
     /// One dirent, if one can carry it all.
     fn plan_dirent(&self, view: &View<'_>, direct: &[Direct]) -> Option<Plan> {
-        let forced = self.options.commit_point == Some(CommitPoint::Dirent);
+        let wanted = self.options.commit_point;
+        // Copies are dear, but a commit that the kernel does not see is none.
+        let forced = wanted.is_some() || self.options.avoid_summary && self.usual_point() == CommitPoint::Summary;
         // A reader without summaries is behind already: a dirent would show it a mixture.
-        if !forced && self.index.blocks().iter().any(|info| info.summary_only) {
+        if self.is_behind() {
             return None;
         }
         let point = CommitPoint::Dirent;
@@ -277,11 +278,22 @@ impl<F: FlashMut> Transaction<'_, F> {
                 refuse(CommitPoint::Head, "this flash cannot program a write unit again to seal the head")
             }
             Some(point) => Ok(point),
-            None if geometry.can_overwrite() && !self.index.blocks().iter().any(|info| info.summary_only) => {
-                Ok(CommitPoint::Head)
+            None if self.usual_point() == CommitPoint::Summary && self.options.avoid_summary => {
+                Err(TxError::NoSummaryReader)
             }
-            None => Ok(CommitPoint::Summary),
+            None => Ok(self.usual_point()),
         }
+    }
+
+    /// The commit point that this flash allows for any change.
+    fn usual_point(&self) -> CommitPoint {
+        let any = self.index.geometry().can_overwrite() && !self.is_behind();
+        if any { CommitPoint::Head } else { CommitPoint::Summary }
+    }
+
+    /// Whether readers without summaries, where there are any, still see the tree from before a *summary* commit.
+    fn is_behind(&self) -> bool {
+        !self.options.summary_readers_only && self.index.blocks().iter().any(|info| info.summary_only)
     }
 
     /// Shadows directories, those that save most first, until the change fits one commit block; then copies files

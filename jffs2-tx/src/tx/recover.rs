@@ -174,11 +174,16 @@ pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverRepo
     Ok(report)
 }
 
-/// The part of a recovery that a transaction begins with: eraseblocks that nothing needs are left for it to take.
-pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index) -> Result<RecoverReport, F> {
+/// The part of a recovery that a transaction begins with: eraseblocks that nothing needs are left for it to take. Online
+/// only what nobody sees is touched, so that nothing is sealed.
+pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index, online: bool) -> Result<RecoverReport, F> {
     let mut report = RecoverReport::default();
-    let actions = plan_recovery(&*flash, index)?;
-    for action in actions.into_iter().filter(|action| !matches!(action, RecoverAction::EraseDead { .. })) {
+    let wanted = |action: &RecoverAction| match action {
+        RecoverAction::EraseHidden { .. } => true,
+        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => !online,
+        RecoverAction::EraseDead { .. } => false,
+    };
+    for action in plan_recovery(&*flash, index)?.into_iter().filter(wanted) {
         carry_out(flash, index.rules().endian, action, &mut report);
     }
     Ok(report)
