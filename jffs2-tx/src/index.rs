@@ -73,6 +73,7 @@ pub struct Index {
     max_ino: u32,
     damage: u32,
     suspects: Vec<Suspect>,
+    kernel_summaries: bool,
     read_only: Option<UnknownRecord>,
     reachable: Vec<InodeSummary>,
     xattrs: xattrs::Xattrs,
@@ -286,6 +287,13 @@ impl Index {
         &self.suspects[start..start + len]
     }
 
+    /// Whether a kernel with CONFIG_JFFS2_SUMMARY has written to this flash: there are summaries that no image builder
+    /// makes. Seen by rules with summaries only.
+    #[must_use]
+    pub fn kernel_summaries(&self) -> bool {
+        self.kernel_summaries
+    }
+
     /// A node that allows reading only, if there is one.
     #[must_use]
     pub fn read_only(&self) -> Option<UnknownRecord> {
@@ -344,6 +352,7 @@ impl IndexBuilder {
             max_ino: ROOT,
             damage: 0,
             suspects: Vec::new(),
+            kernel_summaries: false,
             read_only: None,
             reachable: Vec::new(),
             xattrs: xattrs::Xattrs::default(),
@@ -369,6 +378,7 @@ impl IndexBuilder {
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
         index.suspects.extend_from_slice(&found.suspects);
+        index.kernel_summaries |= found.summary_of_kernel();
         let forbids = |node: &&UnknownRecord| Compat::of(node.nodetype) == Compat::ReadOnly;
         index.read_only = index.read_only.or(found.unknown.iter().find(forbids).copied());
         let base = index.arena.len() as u32;

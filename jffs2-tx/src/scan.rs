@@ -12,6 +12,7 @@ use crate::wire::{
     pad4,
 };
 
+mod evidence;
 mod places;
 mod suspect;
 mod xattrs;
@@ -233,6 +234,12 @@ impl BlockScan {
     #[must_use]
     pub fn xattr_nodes(&self) -> usize {
         self.xattrs.len() + self.xrefs.len()
+    }
+
+    /// The eraseblock has a summary that only a kernel can have written.
+    #[must_use]
+    pub fn summary_of_kernel(&self) -> bool {
+        evidence::kernel_wrote_summary(self)
     }
 
     /// A reader without summaries sees nothing here, a reader with them sees nodes.

@@ -55,8 +55,20 @@ pub struct TxOptions {
     /// The flash is mounted read-only: only eraseblocks in which no reader sees a node are touched (`DESIGN.md`
     /// section 9). The mounted tree stays the old one; the next mount sees the new one.
     pub online: bool,
-    /// Do not choose *summary*: nothing says that the kernel knows summaries. One that is asked for is made all the same.
-    pub avoid_summary: bool,
+    /// Whether *summary* may be chosen. One that is asked for is made all the same.
+    pub kernel_summaries: KernelSummaries,
+}
+
+/// Whether the kernel that will mount the flash knows summaries (CONFIG_JFFS2_SUMMARY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelSummaries {
+    /// It does.
+    #[default]
+    Known,
+    /// It does if the flash shows summaries that a kernel wrote: [`Index::kernel_summaries`].
+    IfSeen,
+    /// It does not.
+    Unknown,
 }
 
 /// What a commit did.

@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jffs2_tx::flash::{FlashMut, ImageFlash};
 use jffs2_tx::source::SourceTree;
-use jffs2_tx::tx::{CommitReport, ReplaceReport, Transaction, TxError, TxOptions, recover as recover_flash};
+use jffs2_tx::tx::{
+    CommitReport, KernelSummaries, ReplaceReport, Transaction, TxError, TxOptions, recover as recover_flash,
+};
 use jffs2_tx::wire::{CommitPoint, Endian};
 use serde::Serialize;
 
@@ -165,7 +167,7 @@ impl ApplyArgs {
             reserve: self.reserve,
             summary_readers_only: self.summary_readers_only,
             online: false,
-            avoid_summary: false,
+            kernel_summaries: KernelSummaries::Known,
         })
     }
 }

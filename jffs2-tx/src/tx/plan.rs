@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use super::overlay::{Directory, Entry, Overlay};
-use super::{Result, Transaction, TxError};
+use super::{KernelSummaries, Result, Transaction, TxError};
 use crate::flash::{FlashKind, FlashMut, Geometry};
 use crate::index::{Index, ROOT};
 use crate::inode_kind::FileKind;
@@ -237,7 +237,7 @@ impl<F: FlashMut> Transaction<'_, F> {
     fn plan_dirent(&self, view: &View<'_>, direct: &[Direct]) -> Option<Plan> {
         let wanted = self.options.commit_point;
         // Copies are dear, but a commit that the kernel does not see is none.
-        let forced = wanted.is_some() || self.options.avoid_summary && self.usual_point() == CommitPoint::Summary;
+        let forced = wanted.is_some() || self.must_not_choose(self.usual_point());
         // A reader without summaries is behind already: a dirent would show it a mixture.
         if self.is_behind() {
             return None;
@@ -278,9 +278,7 @@ impl<F: FlashMut> Transaction<'_, F> {
                 refuse(CommitPoint::Head, "this flash cannot program a write unit again to seal the head")
             }
             Some(point) => Ok(point),
-            None if self.usual_point() == CommitPoint::Summary && self.options.avoid_summary => {
-                Err(TxError::NoSummaryReader)
-            }
+            None if self.must_not_choose(self.usual_point()) => Err(TxError::NoSummaryReader),
             None => Ok(self.usual_point()),
         }
     }
@@ -289,6 +287,15 @@ impl<F: FlashMut> Transaction<'_, F> {
     fn usual_point(&self) -> CommitPoint {
         let any = self.index.geometry().can_overwrite() && !self.is_behind();
         if any { CommitPoint::Head } else { CommitPoint::Summary }
+    }
+
+    fn must_not_choose(&self, point: CommitPoint) -> bool {
+        let known = match self.options.kernel_summaries {
+            KernelSummaries::Known => true,
+            KernelSummaries::IfSeen => self.index.kernel_summaries(),
+            KernelSummaries::Unknown => false,
+        };
+        point == CommitPoint::Summary && !known
     }
 
     /// Whether readers without summaries, where there are any, still see the tree from before a *summary* commit.

@@ -82,7 +82,11 @@ fn online_seals_nothing() {
 fn summary_is_avoided_where_one_dirent_will_do() {
     let mut flash = flashes().remove(4);
     populate(&mut flash, Endian::Little);
-    let avoiding = |point, n| TxOptions { avoid_summary: true, summary_readers_only: true, ..options(point, n) };
+    let avoiding = |point, n| TxOptions {
+        kernel_summaries: KernelSummaries::IfSeen,
+        summary_readers_only: true,
+        ..options(point, n)
+    };
     let before = list(&flash, rules(Endian::Little, true));
     let mut tx = Transaction::begin(&mut flash, Endian::Little, avoiding(None, 2)).unwrap();
     tx.utimes(b"/", 1).unwrap();
