@@ -56,6 +56,7 @@ pub mod manifest;
 pub mod scan;
 #[cfg(feature = "std")]
 pub mod source;
+pub mod status;
 pub mod tree;
 #[cfg(feature = "write")]
 pub mod tx;

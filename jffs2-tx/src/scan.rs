@@ -353,7 +353,7 @@ fn is_blank(chunk: &[u8]) -> bool {
 }
 
 /// Linux's shortcut: a cleanmarker of the right length, then 0xFF as far as it looks.
-fn is_marked_clean(geometry: &Geometry, endian: Endian, bytes: &[u8]) -> bool {
+pub(crate) fn is_marked_clean(geometry: &Geometry, endian: Endian, bytes: &[u8]) -> bool {
     let len = geometry.cleanmarker_size();
     geometry.kind() == FlashKind::Nor
         && Header::parse(endian, bytes)

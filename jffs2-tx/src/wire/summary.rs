@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Endian, WireError, emit_header, nodetype, parse_as};
+use super::{Endian, WireError, XREF_SIZE, emit_header, nodetype, parse_as};
 use crate::crc::crc32;
 
 /// Size of a summary node before its entries, bytes.
@@ -81,6 +81,16 @@ impl SummaryEntry<'_> {
             | Self::Xattr { offset, .. }
             | Self::Xref { offset } => *offset,
         }
+    }
+
+    /// Where the node ends, padding included, by what the summary says of it: bytes from the start of its eraseblock.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        let totlen = match self {
+            Self::Inode { totlen, .. } | Self::Dirent { totlen, .. } | Self::Xattr { totlen, .. } => *totlen,
+            Self::Xref { .. } => XREF_SIZE as u32,
+        };
+        self.offset().saturating_add(totlen.saturating_add(3) & !3)
     }
 
     fn emit(&self, endian: Endian, out: &mut Vec<u8>) {
