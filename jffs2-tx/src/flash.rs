@@ -27,6 +27,8 @@ mod geometry;
 #[cfg(feature = "std")]
 mod image;
 mod mem;
+#[cfg(feature = "mtd")]
+pub mod mtd;
 pub mod oob;
 
 #[cfg(feature = "std")]
@@ -35,6 +37,8 @@ pub use geometry::{FlashKind, Geometry, GeometryError};
 #[cfg(feature = "std")]
 pub use image::{ImageError, ImageFlash};
 pub use mem::{MemError, MemFlash};
+#[cfg(feature = "mtd")]
+pub use mtd::{MtdError, MtdFlash, MtdInfo, MtdKind};
 pub use oob::OobLayout;
 
 /// What error correction said about a read.

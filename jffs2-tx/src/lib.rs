@@ -26,10 +26,11 @@
 //! the flash is in `FORMAT.md`, and why in `DESIGN.md`, beside this crate.
 //!
 //! Features: `std` (default; image files, trees from directories), `write` (default; transactions), `lzma` (default;
-//! OpenWrt's compressor), `manifest` (what a tree is, as JSON lines; needs `std`) and `libdeflate` (zlib decoded by a
-//! library in C, some three times as fast; needs `std`). Without `std` the crate needs `alloc` only.
+//! OpenWrt's compressor), `manifest` (what a tree is, as JSON lines; needs `std`), `mtd` (Linux's MTD devices; needs
+//! `std`) and `libdeflate` (zlib decoded by a library in C, some three times as fast; needs `std`). Without `std` the crate needs `alloc` only.
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "mtd"), forbid(unsafe_code))]
+#![cfg_attr(feature = "mtd", deny(unsafe_code), warn(clippy::undocumented_unsafe_blocks))]
 
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
