@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use jffs2_tx::error::ReadError;
-use jffs2_tx::flash::ImageError;
 use jffs2_tx::inode_kind::FileKind;
 
 use crate::damage;
@@ -13,10 +12,11 @@ use crate::failure::{Exit, Failure};
 use crate::image::{Image, ImageArgs};
 use crate::ls::trimmed;
 use crate::show;
+use crate::target::TargetError;
 
 mod past;
 
-type ReadResult<T> = Result<T, ReadError<ImageError>>;
+type ReadResult<T> = Result<T, ReadError<TargetError>>;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

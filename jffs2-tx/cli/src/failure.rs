@@ -82,7 +82,9 @@ impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
             TxError::Write(_) | TxError::Source { .. } | TxError::Path { .. } | TxError::Payload { .. } => Exit::Io,
             TxError::Poisoned | TxError::Uncertain { .. } => Exit::Io,
         };
-        Self::new(exit, error)
+        let option =
+            if matches!(error, TxError::NoSummaryReader) { "; if it does, give --kernel-summaries yes" } else { "" };
+        Self::new(exit, format!("{error}{option}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening an image: its geometry from what it shows and what was given.
+//! Opening an image or a device: its geometry from what it shows and what was given.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use jffs2_tx::detect::{DetectError, Detected, Survey, show_size, usual_page_size};
 use jffs2_tx::flash::oob::OobError;
-use jffs2_tx::flash::{Container, FlashKind, Geometry, GeometryError, ImageError, ImageFlash, OobLayout};
+use jffs2_tx::flash::{
+    Container, Flash, FlashKind, Geometry, GeometryError, ImageError, ImageFlash, MtdFlash, OobLayout,
+};
 use jffs2_tx::index::Index;
 use jffs2_tx::scan::Rules;
 use jffs2_tx::tree::Tree;
 use jffs2_tx::wire::Endian;
 
+use crate::device::{self, Watch};
 use crate::failure::{Exit, Failure, note};
+use crate::target::Target;
 
 /// Which image, and how to read it. What is not given is found out.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ImageArgs {
-    /// Image file.
+    /// Image file, or MTD device: /dev/mtdN, /dev/mtdblockN, mtd:NAME.
     #[arg(value_name = "IMG")]
     image: PathBuf,
     /// Eraseblock size: 65536, 0x10000, 64k and 64KiB are the same.
@@ -60,9 +64,17 @@ enum Kind {
 #[derive(Clone, Copy, Debug)]
 struct Spare(Option<OobLayout>);
 
+/// An image or a device, opened for writing.
+pub(crate) struct Opened {
+    pub(crate) flash: Target,
+    pub(crate) endian: Endian,
+    /// Who else uses the device.
+    pub(crate) watch: Watch,
+}
+
 /// An image, opened for reading.
 pub(crate) struct Image {
-    pub(crate) flash: ImageFlash,
+    pub(crate) flash: Target,
     pub(crate) index: Index,
     /// What the image is; what was given has replaced what was found.
     pub(crate) detected: Detected,
@@ -83,7 +95,7 @@ impl Image {
         Ok(Self { flash, index, detected, file_size })
     }
 
-    pub(crate) fn tree(&self) -> Tree<'_, ImageFlash> {
+    pub(crate) fn tree(&self) -> Tree<'_, Target> {
         Tree::new(&self.flash, &self.index)
     }
 }
@@ -98,14 +110,63 @@ impl ImageArgs {
         Self { image: image.into(), ..self.clone() }
     }
 
-    /// The image as flash to write to, for this process alone.
-    pub(crate) fn open_to_write(&self) -> Result<(ImageFlash, Endian), Failure> {
-        let opened = self.open_flash(true).map_err(|failure| failure.about(self.image.display()));
-        opened.map(|(flash, detected)| (flash, detected.endian))
+    /// The image as flash to write to, for this process alone. A device may be mounted read-only.
+    pub(crate) fn open_to_write(&self) -> Result<Opened, Failure> {
+        self.try_open_to_write().map_err(|failure| failure.about(self.image.display()))
+    }
+
+    /// Likewise for what must not happen under a mounted file system.
+    pub(crate) fn open_unmounted(&self) -> Result<Opened, Failure> {
+        let opened = self.open_to_write()?;
+        if opened.watch.is_online() {
+            let text = "mounted read-only: the kernel may still read what this would erase; unmount it first";
+            return Err(Failure::new(Exit::Busy, text).about(self.image.display()));
+        }
+        Ok(opened)
+    }
+
+    fn try_open_to_write(&self) -> Result<Opened, Failure> {
+        let (flash, detected) = self.open_flash(true)?;
+        let watch = Watch::start(flash.mtd().map(MtdFlash::info))?;
+        Ok(Opened { flash, endian: detected.endian, watch })
+    }
+
+    /// The device, if it is one, to look at its state.
+    pub(crate) fn open_to_look(&self) -> Result<(Target, Endian), Failure> {
+        let opened = self.open_flash(false).map_err(|failure| failure.about(self.image.display()))?;
+        Ok((opened.0, opened.1.endian))
     }
 
     /// The image, and what it is.
-    fn open_flash(&self, write: bool) -> Result<(ImageFlash, Detected), Failure> {
+    fn open_flash(&self, write: bool) -> Result<(Target, Detected), Failure> {
+        if MtdFlash::is_device_name(&self.image) {
+            return self.open_device(write);
+        }
+        let (flash, detected) = self.open_file(write)?;
+        Ok((Target::Image(flash), detected))
+    }
+
+    /// A device: what is given must be what it is.
+    fn open_device(&self, write: bool) -> Result<(Target, Detected), Failure> {
+        if self.offset != 0 || self.length.is_some() || self.oob.is_some() {
+            return Err(Failure::new(Exit::Usage, "--offset, --length and --oob are for image files"));
+        }
+        let mut mtd = device::open(&self.image, write)?;
+        let geometry = *mtd.geometry();
+        let differs = |given: Option<u32>, is: u32| given.is_some_and(|given| given != is);
+        if differs(self.eraseblock, geometry.eraseblock()) || differs(self.page_size, geometry.write_size()) {
+            let (eraseblock, unit) = (show_size(geometry.eraseblock()), geometry.write_size());
+            let text = format!("the device has eraseblocks of {eraseblock} and is written in units of {unit} bytes");
+            return Err(Failure::new(Exit::NotJffs2, text));
+        }
+        if self.kind().is_some_and(|given| given != geometry.kind()) {
+            return Err(Failure::new(Exit::NotJffs2, format!("the device is {:?} flash", mtd.info().kind)));
+        }
+        let detected = device::detect(&mut mtd, self.endian())?;
+        Ok((Target::Mtd(mtd), detected))
+    }
+
+    fn open_file(&self, write: bool) -> Result<(ImageFlash, Detected), Failure> {
         let (file, file_len) = open_regular(&self.image, write)?;
         if write {
             file.try_lock().map_err(|error| match error {

@@ -27,6 +27,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod cat;
 mod check;
 mod damage;
+mod device;
 mod diff;
 mod dump;
 mod extract;
@@ -40,6 +41,8 @@ mod ls;
 mod mount;
 mod past;
 mod show;
+mod status;
+mod target;
 mod update;
 
 use failure::{Exit, Failure, complain};
@@ -87,6 +90,8 @@ enum Command {
     Apply(update::ApplyArgs),
     /// Clean up behind a transaction that was cut.
     Recover(update::RecoverArgs),
+    /// What updates have left: clean, leftover, committed; reboot needed. Reads a few pages of each eraseblock.
+    Status(status::Args),
 }
 
 /// Runs one command; `args` begin with the program's name.
@@ -113,6 +118,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => update::apply(&args),
         Command::Recover(args) => update::recover(&args),
+        Command::Status(args) => status::run(&args),
     }
 }
 

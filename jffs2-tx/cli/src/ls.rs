@@ -6,7 +6,6 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use jffs2_tx::check::{Code, MAX_PATH};
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::tree::{Attribute, Stat, Tree};
 use serde::Serialize;
@@ -15,6 +14,7 @@ use crate::damage;
 use crate::failure::{Exit, Failure, complain};
 use crate::image::{Image, ImageArgs};
 use crate::show;
+use crate::target::Target;
 
 mod deleted;
 mod versions;
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
 
 struct Listing<'a, W> {
     args: &'a Args,
-    tree: Tree<'a, ImageFlash>,
+    tree: Tree<'a, Target>,
     out: &'a mut W,
     damaged: bool,
 }

@@ -1,6 +1,5 @@
 //! How the past is shown: what became of names and inodes, in words that programs can rely on.
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::history::{Fate, History, Life, LostName, PastInode, PastPath, Recovery, Standing, TxRecord};
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::scan::InodeRecord;
@@ -9,10 +8,11 @@ use jffs2_tx::tree::Loss;
 use crate::failure::Failure;
 use crate::image::Image;
 use crate::show;
+use crate::target::Target;
 
 /// All that an image holds.
 pub(crate) fn history(image: &Image) -> Result<History, Failure> {
-    Ok(History::read::<ImageFlash>(&image.flash, &image.index)?)
+    Ok(History::read::<Target>(&image.flash, &image.index)?)
 }
 
 /// A path from the root with a slash in front; `<N>/a` where it starts at inode N, of which no name is left.

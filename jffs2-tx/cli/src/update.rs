@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jffs2_tx::flash::{FlashMut, ImageFlash};
+use jffs2_tx::flash::FlashMut;
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::tx::{
     CommitReport, KernelSummaries, ReplaceReport, Transaction, TxError, TxOptions, recover as recover_flash,
@@ -15,9 +15,12 @@ use jffs2_tx::tx::{
 use jffs2_tx::wire::{CommitPoint, Endian};
 use serde::Serialize;
 
+use crate::device::Watch;
+use crate::device::summaries::of_this_kernel;
 use crate::failure::{Exit, Failure};
-use crate::image::ImageArgs;
+use crate::image::{ImageArgs, Opened};
 use crate::show;
+use crate::target::Target;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
@@ -38,6 +41,10 @@ pub(crate) struct ApplyArgs {
     /// Give up the tree that readers without summaries still see since a summary commit: no such reader exists.
     #[arg(long)]
     summary_readers_only: bool,
+    /// Whether the kernel that will mount the flash knows summaries (CONFIG_JFFS2_SUMMARY), without which it would not see
+    /// a commit by summary. Found out on a device: from the kernel's configuration, or from summaries that it wrote.
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    kernel_summaries: Summaries,
     /// Transaction id, 32 hexadecimal digits; random if not given.
     #[arg(long, value_name = "HEX", value_parser = parse_txid)]
     txid: Option<[u8; 16]>,
@@ -53,6 +60,24 @@ pub(crate) struct RecoverArgs {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Summaries {
+    Auto,
+    Yes,
+    No,
+}
+
+impl Summaries {
+    /// An image is for some other machine: whoever builds it knows.
+    fn of(self, watch: &Watch) -> KernelSummaries {
+        match self {
+            Self::Auto if watch.is_device() => of_this_kernel(),
+            Self::Auto | Self::Yes => KernelSummaries::Known,
+            Self::No => KernelSummaries::Unknown,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,18 +152,19 @@ struct Recovered {
 pub(crate) fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     // The new tree first: what the format cannot hold is refused before the image is touched.
     let tree = SourceTree::from_dir(&args.root).map_err(|error| Failure::new(Exit::Io, error))?;
-    let (mut flash, endian) = args.image.open_to_write()?;
-    let options = args.options()?;
-    let applied =
-        update(&mut flash, endian, &tree, &options).map_err(|failure| failure.about(args.image.path().display()))?;
+    let Opened { mut flash, endian, watch } = args.image.open_to_write()?;
+    let options = args.options(&watch)?;
+    let applied = update(&mut flash, endian, &tree, &options, &watch)
+        .map_err(|failure| failure.about(args.image.path().display()))?;
     show::line(args.json, &applied, || applied.text())?;
     Ok(Exit::Done)
 }
 
 pub(crate) fn recover(args: &RecoverArgs) -> Result<Exit, Failure> {
-    let (mut flash, endian) = args.image.open_to_write()?;
+    let Opened { mut flash, endian, watch } = args.image.open_unmounted()?;
     let report =
         recover_flash(&mut flash, endian).map_err(|error| Failure::from(error).about(args.image.path().display()))?;
+    watch.recovered();
     let recovered = Recovered {
         sealed: report.sealed,
         erased_hidden: report.erased_hidden,
@@ -157,7 +183,7 @@ pub(crate) fn recover(args: &RecoverArgs) -> Result<Exit, Failure> {
 }
 
 impl ApplyArgs {
-    fn options(&self) -> Result<TxOptions, Failure> {
+    fn options(&self, watch: &Watch) -> Result<TxOptions, Failure> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(TxOptions {
             label: self.label.clone(),
@@ -166,8 +192,8 @@ impl ApplyArgs {
             time,
             reserve: self.reserve,
             summary_readers_only: self.summary_readers_only,
-            online: false,
-            kernel_summaries: KernelSummaries::Known,
+            online: watch.is_online(),
+            kernel_summaries: self.kernel_summaries.of(watch),
         })
     }
 }
@@ -180,13 +206,29 @@ fn random_txid() -> Result<[u8; 16], Failure> {
 }
 
 /// Makes the tree on the flash equal to `tree`.
-fn update(flash: &mut ImageFlash, endian: Endian, tree: &SourceTree, options: &TxOptions) -> Result<Applied, Failure> {
+fn update(
+    flash: &mut Target,
+    endian: Endian,
+    tree: &SourceTree,
+    options: &TxOptions,
+    watch: &Watch,
+) -> Result<Applied, Failure> {
     let mut tx = Transaction::begin(flash, endian, options.clone())?;
     let bar = progress_bar(tree.nodes().len());
     let replaced = tx.replace_tree(tree, &mut |done, _| bar.set_position(u64::from(done)));
     bar.finish_and_clear();
     match replaced {
-        Ok(replaced) => Ok(Applied::new(options, replaced, &tx.commit()?)),
+        Ok(replaced) => {
+            if let Err(failure) = watch.check() {
+                let _ = tx.abort();
+                return Err(failure);
+            }
+            let report = tx.commit()?;
+            if report.commit_point.is_some() {
+                watch.committed(options);
+            }
+            Ok(Applied::new(options, replaced, &report))
+        }
         Err(error) => Err(give_up(tx, error)),
     }
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::history::{History, PastInode, Recovery};
 use jffs2_tx::tree::{File, Loss};
 
 use super::{Args, check_kind};
 use crate::failure::{Exit, Failure, complain};
 use crate::image::Image;
+use crate::target::Target;
 use crate::{past, show};
 
 /// Writes what is left; exit code 1 if some of it is missing, or may be older than what was asked for.
@@ -71,7 +71,7 @@ fn wanted<'h>(image: &Image, history: &'h History, args: &Args) -> Result<(Strin
 }
 
 /// All of a file to stdout, zeros for what is lost; what that is.
-fn copy_out(mut file: File<'_, ImageFlash>) -> Result<Vec<Loss>, Failure> {
+fn copy_out(mut file: File<'_, Target>) -> Result<Vec<Loss>, Failure> {
     let mut lost = file.losses();
     let mut out = io::stdout().lock();
     let mut buf = vec![0; 1 << 17];

@@ -2,20 +2,21 @@
 
 use std::io::{self, Read};
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::tree::File;
+
+use crate::target::Target;
 
 /// Bytes that are compared at once.
 const PIECE: usize = 1 << 16;
 
 /// A file of an image, from its start on.
 pub(super) struct ImageContent<'a> {
-    file: File<'a, ImageFlash>,
+    file: File<'a, Target>,
     at: u32,
 }
 
 impl<'a> ImageContent<'a> {
-    pub(super) fn new(file: File<'a, ImageFlash>) -> Self {
+    pub(super) fn new(file: File<'a, Target>) -> Self {
         Self { file, at: 0 }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io;
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::tree::{File, Loss};
 use sha2::{Digest, Sha256};
+
+use crate::target::Target;
 
 /// Bytes read at once: some thirty nodes.
 pub(super) const BUFFER: usize = 128 << 10;
 
 /// Ranges of a file that nodes with data cover, joined where they touch.
-pub(super) fn data_runs(file: &File<'_, ImageFlash>) -> Vec<(u32, u32)> {
+pub(super) fn data_runs(file: &File<'_, Target>) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for (start, end) in file.data_ranges() {
         match runs.last_mut() {
@@ -23,7 +24,7 @@ pub(super) fn data_runs(file: &File<'_, ImageFlash>) -> Vec<(u32, u32)> {
 
 /// Hands over the bytes of all runs that can be read; what is lost, ascending.
 pub(super) fn copy(
-    file: &mut File<'_, ImageFlash>,
+    file: &mut File<'_, Target>,
     buf: &mut [u8],
     mut put: impl FnMut(u32, &[u8]) -> io::Result<()>,
 ) -> io::Result<Vec<Loss>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::iter::Peekable;
 
-use jffs2_tx::flash::{Flash, Geometry, ImageError, ImageFlash};
+use jffs2_tx::flash::{Flash, Geometry};
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::manifest::{Entry, Header, Type, VERSION, escape, to_hex};
 use jffs2_tx::tree::{Stat, Tree};
@@ -15,13 +15,14 @@ use super::outcome::{Outcome, Trouble};
 use super::plan::Plan;
 use crate::image::Image;
 use crate::show;
+use crate::target::{Target, TargetError};
 
 /// Holes, too, are hashed, and a few bytes of flash can be 4 GiB of them: of all files together no more than this is
 /// hashed, bytes, and none of the files behind.
 pub(super) const MAX_HASHED: u64 = 2 << 30;
 
 /// The items before this one are hashed: their sizes keep to [`MAX_HASHED`].
-pub(super) fn hash_until(plan: &Plan<'_>, tree: Tree<'_, ImageFlash>) -> usize {
+pub(super) fn hash_until(plan: &Plan<'_>, tree: Tree<'_, Target>) -> usize {
     let mut left = MAX_HASHED;
     let too_much = |item: &super::plan::Item<'_>| {
         let size =
@@ -132,7 +133,7 @@ fn header(image: &Image) -> io::Result<Header> {
     })
 }
 
-fn any_block(geometry: &Geometry, mut has: impl FnMut(u32) -> Result<bool, ImageError>) -> io::Result<bool> {
+fn any_block(geometry: &Geometry, mut has: impl FnMut(u32) -> Result<bool, TargetError>) -> io::Result<bool> {
     for block in 0..geometry.blocks() {
         if has(geometry.offset_of(block)).map_err(io::Error::other)? {
             return Ok(true);
@@ -141,13 +142,13 @@ fn any_block(geometry: &Geometry, mut has: impl FnMut(u32) -> Result<bool, Image
     Ok(false)
 }
 
-fn starts_with_cleanmarker(flash: &ImageFlash, endian: Endian, block: u32) -> Result<bool, ImageError> {
+fn starts_with_cleanmarker(flash: &Target, endian: Endian, block: u32) -> Result<bool, TargetError> {
     let mut start = [0; HEADER_SIZE];
     flash.read(block, &mut start)?;
     Ok(wire::Header::parse(endian, &start).is_ok_and(|header| header.nodetype == nodetype::CLEANMARKER))
 }
 
-fn ends_in_summary(flash: &ImageFlash, endian: Endian, block: u32) -> Result<bool, ImageError> {
+fn ends_in_summary(flash: &Target, endian: Endian, block: u32) -> Result<bool, TargetError> {
     let mut end = [0; 4];
     flash.read(block + flash.geometry().eraseblock() - 4, &mut end)?;
     Ok(endian.u32(&end, 0) == SUMMARY_MAGIC)

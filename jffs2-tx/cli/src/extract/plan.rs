@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use jffs2_tx::check::MAX_PATH;
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::index::{NameRecord, ROOT};
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::tree::Tree;
 
 use crate::failure::Failure;
+use crate::target::Target;
 
 /// A name that is to be created.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
     /// The tree below the root; of that only what is at or below the paths in `only`, if there are any, and the
     /// directories that lead there. `refuse` gets the path of each name that is not extracted, and why.
     pub(super) fn of_tree(
-        tree: Tree<'a, ImageFlash>,
+        tree: Tree<'a, Target>,
         only: &[Vec<u8>],
         refuse: impl FnMut(&[u8], String),
     ) -> Result<Self, Failure> {
@@ -112,7 +112,7 @@ impl<'a> Plan<'a> {
 }
 
 struct Planner<'a, 'o, R> {
-    tree: Tree<'a, ImageFlash>,
+    tree: Tree<'a, Target>,
     only: &'o [Vec<u8>],
     refuse: R,
     plan: Plan<'a>,
@@ -199,7 +199,7 @@ fn is_below(path: &[u8], dir: &[u8]) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| dir.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
 }
 
-fn read_dir<'a>(tree: Tree<'a, ImageFlash>, ino: u32) -> impl Iterator<Item = (&'a [u8], &'a NameRecord)> {
+fn read_dir<'a>(tree: Tree<'a, Target>, ino: u32) -> impl Iterator<Item = (&'a [u8], &'a NameRecord)> {
     let index = tree.index();
     index.names(ino).map(move |record| (index.name(record), record))
 }

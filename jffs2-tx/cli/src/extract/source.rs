@@ -1,14 +1,14 @@
 //! Where the inodes of a plan come from: the tree, or the past.
 
 use jffs2_tx::error::ReadError;
-use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::history::{History, PastInode};
 use jffs2_tx::inode_kind::{FileKind, Meta};
 use jffs2_tx::tree::{Attribute, File, LostAttribute, Stat, Tree};
 
 use crate::past::newest;
+use crate::target::{Target, TargetError};
 
-type Result<T> = std::result::Result<T, ReadError<ImageError>>;
+type Result<T> = std::result::Result<T, ReadError<TargetError>>;
 
 /// Stands for a directory that is made only so that a path can be.
 pub(super) const MADE_UP: u32 = u32::MAX;
@@ -17,9 +17,9 @@ pub(super) const MADE_UP: u32 = u32::MAX;
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     /// The tree, by inode number.
-    Tree(Tree<'a, ImageFlash>),
+    Tree(Tree<'a, Target>),
     /// The past, by place in [`History::inodes`].
-    Past(Tree<'a, ImageFlash>, &'a History),
+    Past(Tree<'a, Target>, &'a History),
 }
 
 impl<'a> Source<'a> {
@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
     }
 
     /// A regular file, to read from.
-    pub(super) fn open(self, ino: u32) -> Result<File<'a, ImageFlash>> {
+    pub(super) fn open(self, ino: u32) -> Result<File<'a, Target>> {
         match self {
             Self::Tree(tree) => tree.open(ino),
             Self::Past(tree, history) => Ok(tree.open_nodes(history.nodes(past(history, ino)?))),

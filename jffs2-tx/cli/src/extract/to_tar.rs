@@ -6,7 +6,6 @@
 
 use std::io::{self, Write};
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::tree::{File, Stat};
 use tar::{Builder, EntryType, Header};
@@ -17,6 +16,8 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::source::Source;
 use super::to_dir::xattrs;
+
+use crate::target::Target;
 
 /// Bytes of holes from which a file is stored sparse. Some small tools know no sparse files; a small hostile image
 /// must not become a huge archive.
@@ -148,7 +149,7 @@ impl<'a, W: Write> ToTar<'a, W> {
     }
 
     /// The bytes of a file that are in the archive, and the rest of their last record.
-    fn content(&mut self, at: usize, file: &mut File<'_, ImageFlash>, size: u32, layout: &Layout) -> io::Result<()> {
+    fn content(&mut self, at: usize, file: &mut File<'_, Target>, size: u32, layout: &Layout) -> io::Result<()> {
         let mut hasher = (at < self.hash_until).then(Hasher::new);
         let out = self.builder.get_mut();
         let mut written = 0;
@@ -243,7 +244,7 @@ struct Layout {
 
 impl Layout {
     /// All of a file; or what holds data, and the map that says so, if that saves something.
-    fn of(file: &File<'_, ImageFlash>, size: u32) -> (Self, Option<Vec<u8>>) {
+    fn of(file: &File<'_, Target>, size: u32) -> (Self, Option<Vec<u8>>) {
         let runs = whole_records(&data_runs(file), size);
         let data: u64 = runs.iter().map(|(start, end)| u64::from(end - start)).sum();
         let map = map(&runs, size);

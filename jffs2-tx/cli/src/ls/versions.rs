@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use jffs2_tx::flash::ImageFlash;
 use jffs2_tx::history::{History, Life, NodeNote, PastInode, Standing};
 use jffs2_tx::inode_kind::FileKind;
 use jffs2_tx::scan::InodeRecord;
@@ -16,6 +15,7 @@ use serde::Serialize;
 use super::{join, trimmed, type_name};
 use crate::failure::{Exit, Failure};
 use crate::image::Image;
+use crate::target::Target;
 use crate::{past, show};
 
 /// Versions of an inode, as `--json` shows them.
@@ -93,7 +93,7 @@ fn wanted(image: &Image, history: &History, path: &[u8], recursive: bool) -> Res
 }
 
 /// Each inode once, by its first name.
-fn in_directory(tree: Tree<'_, ImageFlash>, path: &[u8], ino: u32, recursive: bool) -> Vec<Wanted> {
+fn in_directory(tree: Tree<'_, Target>, path: &[u8], ino: u32, recursive: bool) -> Vec<Wanted> {
     let mut listed = HashSet::new();
     let names: Box<dyn Iterator<Item = (Vec<u8>, u32)>> = if recursive {
         Box::new(tree.walk(ino).skip(1).map(|entry| (entry.path, entry.ino)))

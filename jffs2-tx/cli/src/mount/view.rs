@@ -11,13 +11,13 @@ use fuser::{
     ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use jffs2_tx::error::ReadError;
-use jffs2_tx::flash::{ImageError, ImageFlash};
 use jffs2_tx::index::{Index, NameRecord};
 use jffs2_tx::inode_kind::{Device, FileKind};
 use jffs2_tx::tree::{self, Attribute, Loss, Stat, Tree};
 use jffs2_tx::wire::MAX_NAME;
 
 use crate::image::Image;
+use crate::target::{Target, TargetError};
 
 /// How long the kernel may remember answers: nothing changes.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -40,7 +40,7 @@ struct Files {
 
 /// An open file, with the nodes that were decoded last.
 struct Open {
-    file: tree::File<'static, ImageFlash>,
+    file: tree::File<'static, Target>,
     /// Ascending.
     lost: Vec<Loss>,
 }
@@ -66,7 +66,7 @@ impl View {
         Self { image, files: Mutex::default() }
     }
 
-    fn tree(&self) -> Tree<'static, ImageFlash> {
+    fn tree(&self) -> Tree<'static, Target> {
         self.image.tree()
     }
 
@@ -222,7 +222,7 @@ fn can_be_shown(name: &[u8]) -> bool {
 }
 
 /// As the kernel: whatever is wrong with an inode is an I/O error.
-fn errno(_: ReadError<ImageError>) -> Errno {
+fn errno(_: ReadError<TargetError>) -> Errno {
     Errno::EIO
 }
 

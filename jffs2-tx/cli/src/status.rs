@@ -1,0 +1,160 @@
+//! `status`: what updates have left, at a glance.
+
+use jffs2_tx::flash::Flash;
+use jffs2_tx::status::{UpdateState, status};
+use jffs2_tx::wire::Marker;
+use serde::Serialize;
+
+use crate::device::flag::Flag;
+use crate::device::{Mounted, advice, mounted};
+use crate::failure::{Exit, Failure, note};
+use crate::image::{ImageArgs, endian_name};
+use crate::show;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    image: ImageArgs,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The state of an image or device, as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// `clean` (no sign of a transaction), `leftover` (one was cut: recover gets its space back) or `committed`.
+    state: &'static str,
+    /// An update was made under a mounted file system, which still shows the tree from before it: the new one appears
+    /// at the next boot, and until then nobody may remount read-write.
+    reboot_needed: bool,
+    /// `no`, `read-only`, `read-write`, or `ubi`; always `no` for an image file.
+    mounted: &'static str,
+    /// The last transaction that was committed; null if there is none, or its markers are gone.
+    last: Option<Transaction>,
+    /// A transaction that was cut, if a marker of it is there; otherwise null.
+    cut: Option<Transaction>,
+    /// Commits of which one copy is missing: recover writes it.
+    not_sealed: u32,
+    /// `little-endian` or `big-endian`.
+    endian: &'static str,
+    /// Number of eraseblocks.
+    blocks: u32,
+    /// Eraseblocks marked bad.
+    blocks_bad: u32,
+    /// Eraseblocks that are blank or clean, as far as their first page tells.
+    blocks_free: u32,
+    /// Eraseblocks in which readers see nothing, but something is.
+    blocks_hidden: u32,
+    /// Free eraseblocks that Linux wants to see before it lets anyone write, and one to merge into.
+    kernel_reserve: u32,
+    /// Bytes read to know all this.
+    bytes_read: u64,
+}
+
+/// A transaction, by one of its markers.
+#[derive(Debug, Serialize)]
+struct Transaction {
+    /// Transaction id, 32 hexadecimal digits.
+    txid: String,
+    /// Sequence number.
+    sequence: u64,
+    /// Label, escaped as the crate's documentation says.
+    label: String,
+    /// When it began, seconds since 1970.
+    time: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let about = |failure: Failure| failure.about(args.image.path().display());
+    let (target, endian) = args.image.open_to_look()?;
+    let seen = status(&target, endian).map_err(|error| about(error.into()))?;
+    let users = target.mtd().map_or(Ok(Mounted::No), |mtd| mounted(mtd.info())).map_err(about)?;
+    let flag = target.mtd().and_then(|mtd| Flag::of(mtd.info(), &users));
+    let line = Line {
+        state: state_name(seen.state),
+        reboot_needed: flag.is_some(),
+        mounted: mounted_name(&users),
+        last: seen.last.as_ref().map(Transaction::of),
+        cut: seen.cut.as_ref().map(Transaction::of),
+        not_sealed: seen.not_sealed,
+        endian: endian_name(endian),
+        blocks: seen.blocks,
+        blocks_bad: seen.bad,
+        blocks_free: seen.free,
+        blocks_hidden: seen.hidden,
+        kernel_reserve: target.geometry().kernel_reserve(),
+        bytes_read: seen.bytes_read,
+    };
+    show::line(args.json, &line, || line.text())?;
+    if let Some(advice) = target.mtd().and_then(advice) {
+        note(&format!("{}: {advice}", args.image.path().display()));
+    }
+    match (flag, users) {
+        (Some(flag), Mounted::Writable { place, .. }) => Err(about(remounted(&flag, &place))),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// The kernel takes eraseblocks for free that hold the new tree.
+fn remounted(flag: &Flag, place: &str) -> Failure {
+    let text = format!(
+        "remounted read-write on {place} after the update \"{}\" and before a reboot: the new tree may be overwritten; \
+         remount it read-only at once and apply the update again",
+        flag.label
+    );
+    Failure::new(Exit::Findings, text)
+}
+
+fn state_name(state: UpdateState) -> &'static str {
+    match state {
+        UpdateState::Clean => "clean",
+        UpdateState::Leftover => "leftover",
+        UpdateState::Committed => "committed",
+    }
+}
+
+fn mounted_name(users: &Mounted) -> &'static str {
+    match users {
+        Mounted::No => "no",
+        Mounted::ReadOnly { .. } => "read-only",
+        Mounted::Writable { .. } => "read-write",
+        Mounted::Ubi { .. } => "ubi",
+    }
+}
+
+impl Transaction {
+    fn of(marker: &Marker) -> Self {
+        Self {
+            txid: show::digits(&marker.txid),
+            sequence: marker.sequence,
+            label: show::text(marker.label.as_bytes()),
+            time: marker.time,
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{} \"{}\" of {}", self.sequence, self.label, show::time(self.time))
+    }
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let mut parts = vec![match &self.last {
+            Some(last) => format!("{}: last committed {}", self.state, last.text()),
+            None => self.state.into(),
+        }];
+        parts.extend(self.cut.as_ref().map(|cut| format!("cut: {} (recover gets its space back)", cut.text())));
+        parts.push(format!(
+            "{} eraseblocks, {} free, {} hidden, {} bad",
+            self.blocks, self.blocks_free, self.blocks_hidden, self.blocks_bad
+        ));
+        if self.mounted != "no" {
+            parts.push(format!("mounted: {}", self.mounted));
+        }
+        if self.reboot_needed {
+            parts.push("reboot needed: the mounted tree is the one from before the update".into());
+        }
+        parts.join("; ")
+    }
+}
