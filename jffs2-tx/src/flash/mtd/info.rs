@@ -170,3 +170,62 @@ impl MtdInfo {
 fn seek_end(mut file: &File) -> Option<u64> {
     file.seek(SeekFrom::End(0)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(kind: MtdKind, write_size: u32) -> MtdInfo {
+        MtdInfo {
+            number: 0,
+            name: String::new(),
+            kind,
+            writable: true,
+            bit_writable: !kind.is_nand(),
+            size: 1 << 20,
+            eraseblock: 1 << 16,
+            write_size,
+            subpage: 0,
+            oob_size: 64,
+            oob_free: 38,
+            ecc_strength: 0,
+            ecc_step: 0,
+            bitflip_threshold: 0,
+            erase_regions: 1,
+        }
+    }
+
+    #[test]
+    fn kinds_and_write_sizes_are_those_of_linux() {
+        let taken = |info: &MtdInfo| info.geometry().map(|geometry| (geometry.kind(), geometry.write_size()));
+        assert_eq!(taken(&info(MtdKind::Nor, 1)), Ok((FlashKind::Nor, 1)));
+        // Programs 16 bytes at best, any byte if need be.
+        assert_eq!(taken(&info(MtdKind::Nor, 16)), Ok((FlashKind::Nor, 1)));
+        // With ECC: only 16 at a time.
+        assert_eq!(taken(&MtdInfo { bit_writable: false, ..info(MtdKind::Nor, 16) }), Ok((FlashKind::Nor, 16)));
+        assert_eq!(taken(&MtdInfo { bit_writable: false, ..info(MtdKind::Rom, 16) }), Ok((FlashKind::Nor, 1)));
+        assert_eq!(taken(&info(MtdKind::MlcNand, 4096)), Ok((FlashKind::Nand, 4096)));
+        let uneven = MtdInfo { size: (1 << 20) - 512, ..info(MtdKind::Ram, 1) };
+        assert_eq!(uneven.geometry().map(|geometry| geometry.size()), Ok(15 << 16));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_the_reason() {
+        let nand = info(MtdKind::Nand, 2048);
+        for (info, reason) in [
+            (info(MtdKind::UbiVolume, 2048), "UBI volume"),
+            (info(MtdKind::DataFlash, 528), "DataFlash"),
+            (info(MtdKind::Absent, 1), "absent"),
+            (info(MtdKind::Unknown(5), 1), "number 5"),
+            (MtdInfo { erase_regions: 2, ..info(MtdKind::Nor, 1) }, "2 parts"),
+            (MtdInfo { oob_free: 0, ..nand.clone() }, "spare (OOB) byte"),
+            (MtdInfo { size: 1 << 32, ..nand.clone() }, "4 GiB"),
+            (MtdInfo { size: 100, ..nand.clone() }, "size 0"),
+            (MtdInfo { eraseblock: 0, ..nand.clone() }, "eraseblock size 0"),
+            (MtdInfo { write_size: 0, ..nand }, "write size 0"),
+        ] {
+            let text = info.geometry().unwrap_err();
+            assert!(text.contains(reason), "{text}");
+        }
+    }
+}

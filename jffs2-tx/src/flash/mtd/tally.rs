@@ -10,7 +10,8 @@ use crate::flash::Ecc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Corrections {
-    /// Pages of which bits were corrected. A page counts once, however often it is read.
+    /// Pages of which bits were corrected. A page counts once, however often it is read. Of a read of many pages whose
+    /// flipped bits are not seen again when each page is read alone, one page counts.
     pub corrected_pages: u32,
     /// Pages that could not be corrected.
     pub uncorrectable_pages: u32,
@@ -28,8 +29,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn note_page(&mut self, page: u32, ecc: EccResult) {
-        match verdict(ecc) {
+    pub(super) fn note_page(&mut self, page: u32, verdict: Ecc) {
+        match verdict {
             Ecc::Clean => false,
             Ecc::Corrected => self.corrected.insert(page),
             Ecc::Uncorrectable => self.uncorrectable.insert(page),
@@ -71,7 +72,7 @@ mod tests {
         let lost = EccResult { uncorrectable: 1, ..few };
         let mut tally = Tally::default();
         for (page, ecc) in [(7, few), (7, few), (8, EccResult::default()), (9, lost), (9, few)] {
-            tally.note_page(page, ecc);
+            tally.note_page(page, verdict(ecc));
         }
         tally.note_block(4, few, 3);
         tally.note_block(6, lost, 3);
