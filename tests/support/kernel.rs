@@ -20,6 +20,9 @@
 //! # anyhow::Ok(())
 //! ```
 //!
+//! [`Scenario`]s are the other kind of job: lists of steps with devices, mounts and programs, among them the project's own
+//! command line; [`Kernel::play`] plays them, and the [`Playback`] says what came of each step.
+//!
 //! # What it needs
 //!
 //! A Debian or Ubuntu machine, and `apt-get install qemu-system-x86 xz-utils zstd`. The kernel's package is fetched once with
@@ -29,9 +32,9 @@
 //!
 //! These environment variables change every run:
 //!
-//! - `KERNEL_CASE=name` keeps only the case of that name. Tests go through the results, so those of other cases don't
-//!   get missed;
-//! - `KERNEL_LOG=1` prints the console while it grows, with all that the kernel says about each case;
+//! - `KERNEL_CASE=name` keeps only the case or the scenario of that name. Tests go through the results, so those of others
+//!   don't get missed;
+//! - `KERNEL_LOG=1` prints the console while it grows, with all that the kernel says about each case or scenario;
 //! - `KERNEL_PACKAGE=linux-image-...` takes another kernel where a test asks for the default one.
 //!
 //! ```sh
@@ -47,19 +50,25 @@ mod guest;
 mod initramfs;
 mod job;
 mod modules;
+mod played;
 mod qemu;
 mod report;
+mod scenario;
 mod state;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use chip::States;
 pub use error::Error;
 pub use job::{Case, Device, Job};
 pub use kernel_guest::script::{Age, Compressor, Listing, Mode, Phase};
+pub use played::{Exit, PlayError, Playback, Played};
+pub use qemu::Kill;
 pub use report::{CaseResult, Outcome, Report};
+pub use scenario::{At, COMMAND_LINE, MOUNT_POINT, Scenario};
 pub use state::{Block, NAND_CLEANMARKER, State};
 
 /// A kernel ready to boot, with the modules and the first process it needs.
@@ -68,6 +77,8 @@ pub struct Kernel {
     version: String,
     image: PathBuf,
     initramfs: Vec<u8>,
+    /// The same with the project's command line.
+    full_initramfs: OnceLock<Vec<u8>>,
     patience: Duration,
     memory_mib: u32,
 }
@@ -86,6 +97,7 @@ impl Kernel {
         Ok(Self {
             version: package.trim_start_matches("linux-image-").to_owned(),
             initramfs: initramfs::build(&files.modules, &guest)?,
+            full_initramfs: OnceLock::new(),
             image: files.image,
             patience: Duration::from_secs(120),
             memory_mib: 512,
@@ -126,12 +138,54 @@ impl Kernel {
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: &self.initramfs,
-            disks: &disks,
+            drives: disks.drives(),
             memory_mib: self.memory_mib,
             patience: self.patience,
             echo: log,
+            kill: None,
         };
         let report = report::parse(machine.run()?)?;
         Ok(Report { dumps: disks.dumps()?, ..report })
+    }
+    /// Boots once and plays the scenarios, one behind the other.
+    pub fn play(&self, scenarios: &[Scenario]) -> Result<Playback, Error> {
+        self.play_with(scenarios, &[], None)
+    }
+
+    /// Likewise, with files of the host as the disks `/dev/vdc` and so on, and perhaps an early end. What the guest's
+    /// disks have taken is in the files, whatever becomes of the machine.
+    pub fn play_with(&self, scenarios: &[Scenario], disks: &[&Path], kill: Option<Kill>) -> Result<Playback, Error> {
+        let only = env::var("KERNEL_CASE").ok();
+        let wanted = |scenario: &&Scenario| only.as_ref().is_none_or(|only| *only == scenario.name());
+        let scenarios: Vec<&Scenario> = scenarios.iter().filter(wanted).collect();
+        if scenarios.is_empty() {
+            return Ok(Playback::default());
+        }
+        scenario::check_names(&scenarios)?;
+        let log = env::var_os("KERNEL_LOG").is_some_and(|value| value != "0");
+        let stage = scenario::Stage::build(&scenarios, log)?;
+        let mut drives = stage.drives();
+        drives.extend(disks.iter().map(|file| qemu::Drive { file, read_only: false }));
+        let machine = qemu::Machine {
+            kernel: &self.image,
+            initramfs: self.full_initramfs()?,
+            drives,
+            memory_mib: self.memory_mib,
+            patience: self.patience,
+            echo: log,
+            kill,
+        };
+        let console = machine.run()?;
+        played::parse(&console, &scenarios, stage)
+    }
+
+    fn full_initramfs(&self) -> Result<&[u8], Error> {
+        if self.full_initramfs.get().is_none() {
+            let program = guest::build_command_line()?;
+            let full = initramfs::with_program(self.initramfs.clone(), "jffs2-tx", &program);
+            // Another thread may have been faster: it has the same.
+            let _ = self.full_initramfs.set(full);
+        }
+        Ok(self.full_initramfs.get().map_or(&[], Vec::as_slice))
     }
 }

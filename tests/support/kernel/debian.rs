@@ -36,14 +36,15 @@ pub(super) fn default_package() -> Result<String, Error> {
 pub(super) fn fetch(package: &str) -> Result<KernelFiles, Error> {
     let cache = target_folder()?.join("kernel");
     let folder = cache.join(package.trim_start_matches("linux-image-"));
-    if !folder.is_dir() {
+    let files = KernelFiles::in_folder(&folder);
+    if !files.modules.are_complete() {
         fs::create_dir_all(&cache).map_err(Error::file(&cache))?;
         let work = tempfile::tempdir_in(&cache).map_err(Error::file(&cache))?;
         let kept = work.path().join("kept");
         unpack(package, work.path(), &kept)?;
-        put_in_place(&kept, &folder)?;
+        put_in_place(&kept, &folder, &work.path().join("old"))?;
     }
-    Ok(KernelFiles::in_folder(&folder))
+    Ok(files)
 }
 
 /// Downloads and unpacks the package in `work`, and keeps what is needed in `kept`.
@@ -78,7 +79,9 @@ fn find(folder: &Path, wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
 }
 
 /// Renames the finished folder, so that no one ever sees half of it; another process may have been faster.
-fn put_in_place(kept: &Path, folder: &Path) -> Result<(), Error> {
+fn put_in_place(kept: &Path, folder: &Path, old: &Path) -> Result<(), Error> {
+    // There is none, mostly.
+    let _ = fs::rename(folder, old);
     match fs::rename(kept, folder) {
         Err(error) if !folder.is_dir() => Err(Error::file(folder)(error)),
         _ => Ok(()),

@@ -6,9 +6,10 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use kernel_guest::script::{BlockStep, CaseStep, Header, SECTOR, Step};
+use kernel_guest::script::{BlockStep, CaseStep, Header, SECTOR, ScriptKind, Step};
 use tempfile::NamedTempFile;
 
+use super::qemu::Drive;
 use super::state::trim;
 use super::{Block, Case, Device, Error, Job, State, job};
 
@@ -27,6 +28,11 @@ struct Place {
 }
 
 impl Disks {
+    /// As the machine gets them.
+    pub(super) fn drives(&self) -> Vec<Drive<'_>> {
+        vec![Drive { file: self.job.path(), read_only: true }, Drive { file: self.dumps.path(), read_only: false }]
+    }
+
     /// What the guest has copied, by the names of the cases.
     pub(super) fn dumps(&self) -> Result<HashMap<String, Vec<u8>>, Error> {
         let read = |place: &Place| {
@@ -124,7 +130,7 @@ impl Plan {
         let start = (SECTOR + script.len() as u64 + 20 * self.contents.len() as u64).next_multiple_of(SECTOR);
         let (script, end) = self.script(start);
         let mut out = BufWriter::new(file);
-        let header = Header { script_len: script.len() as u64, log };
+        let header = Header { kind: ScriptKind::Cases, script_start: SECTOR, script_len: script.len() as u64, log };
         write_padded(&mut out, header.to_string().as_bytes(), SECTOR)?;
         write_padded(&mut out, script.as_bytes(), start - SECTOR)?;
         for content in &self.contents {
@@ -151,7 +157,7 @@ impl Plan {
     }
 }
 
-fn write_padded(out: &mut impl Write, bytes: &[u8], len: u64) -> std::io::Result<()> {
+pub(super) fn write_padded(out: &mut impl Write, bytes: &[u8], len: u64) -> std::io::Result<()> {
     out.write_all(bytes)?;
     out.write_all(&vec![0; len as usize - bytes.len()])
 }

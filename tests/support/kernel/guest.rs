@@ -1,4 +1,4 @@
-//! Builds the guest's first process.
+//! Builds the guest's programs: its first process, and the project's command line.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,18 +10,26 @@ use super::Error;
 use super::debian::output;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PACKAGE: &str = "kernel-guest";
 
-/// The static program, built by the cargo that runs us.
+/// The first process, built by the cargo that runs us.
 pub(super) fn build() -> Result<Vec<u8>, Error> {
+    build_static("kernel-guest", "kernel-guest")
+}
+
+/// The command line, without what needs FUSE.
+pub(super) fn build_command_line() -> Result<Vec<u8>, Error> {
+    build_static("jffs2-tx-cli", "jffs2-tx")
+}
+
+fn build_static(package: &str, program: &str) -> Result<Vec<u8>, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let target_folder = target_folder()?;
     let mut command = Command::new(cargo);
-    command.args(["rustc", "--quiet", "-p", PACKAGE, "--bin", PACKAGE, "--release", "--target", TARGET]);
-    command.arg("--target-dir").arg(&target_folder).current_dir(workspace());
+    command.args(["rustc", "--quiet", "-p", package, "--bin", program, "--no-default-features"]);
+    command.args(["--release", "--target", TARGET, "--target-dir"]).arg(&target_folder).current_dir(workspace());
     command.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]);
     output(&mut command, "cargo", "cargo")?;
-    let program = target_folder.join(TARGET).join("release").join(PACKAGE);
+    let program = target_folder.join(TARGET).join("release").join(program);
     fs::read(&program).map_err(Error::file(&program))
 }
 

@@ -20,6 +20,15 @@ pub(super) fn build(modules: &Modules, init: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(archive.finish())
 }
 
+/// An archive that adds a program to the root: the kernel unpacks one behind the other.
+pub(super) fn with_program(mut initramfs: Vec<u8>, name: &str, program: &[u8]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    archive.add("bin", DIRECTORY, &[]);
+    archive.add(&format!("bin/{name}"), PROGRAM, program);
+    initramfs.extend(archive.finish());
+    initramfs
+}
+
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,

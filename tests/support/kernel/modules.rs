@@ -12,7 +12,7 @@ use super::debian::output;
 /// Modules that are loaded at the start, with what they need.
 const BASE_MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "jffs2"];
 /// Modules that are loaded when a job asks for their device; what they need is loaded at the start.
-pub(super) const DEVICE_MODULES: [&str; 2] = ["mtdram", "nandsim"];
+pub(super) const DEVICE_MODULES: [&str; 4] = ["mtdram", "nandsim", "block2mtd", "ubi"];
 
 /// A folder of uncompressed modules.
 #[derive(Debug, Clone)]
@@ -49,6 +49,11 @@ impl Modules {
             fs::write(&path, content).map_err(Error::file(&path))?;
         }
         Ok(modules)
+    }
+
+    /// Whether there are all that a job can ask for: an older version of this rig may have collected fewer.
+    pub(super) fn are_complete(&self) -> bool {
+        DEVICE_MODULES.iter().all(|name| self.path(name).exists())
     }
 
     /// What to load at the start, each module after those that it needs.

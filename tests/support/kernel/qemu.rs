@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::Error;
 use super::debian::output;
-use super::disk::Disks;
+use super::scenario::{At, Scenario};
 
 const QEMU: &str = "qemu-system-x86_64";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
@@ -26,10 +26,34 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcu
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a [u8],
-    pub(super) disks: &'a Disks,
+    /// Its disks, `/dev/vda` and so on.
+    pub(super) drives: Vec<Drive<'a>>,
     pub(super) memory_mib: u32,
     pub(super) patience: Duration,
     pub(super) echo: bool,
+    /// When to end it on the spot, if it is not to end by itself.
+    pub(super) kill: Option<Kill>,
+}
+
+/// A disk, a plain file on the host. What the guest's disk has taken is in the file, whatever becomes of the machine.
+#[derive(Clone, Copy)]
+pub(super) struct Drive<'a> {
+    pub(super) file: &'a Path,
+    pub(super) read_only: bool,
+}
+
+/// When to kill the machine: some time after a line that begins so.
+#[derive(Debug, Clone)]
+pub struct Kill {
+    line: String,
+    delay: Duration,
+}
+
+impl Kill {
+    /// Some time after a step of a scenario was done.
+    pub fn after(scenario: &Scenario, step: At, delay: Duration) -> Self {
+        Self { line: format!("STEP {} {} OK", scenario.name(), step.0), delay }
+    }
 }
 
 /// What the machine printed.
@@ -37,6 +61,8 @@ pub(super) struct Console {
     pub(super) lines: Vec<(Duration, String)>,
     /// How long it had been silent when it was ended, if it didn't end by itself.
     pub(super) silence: Option<Duration>,
+    /// Whether it was killed as it should be.
+    pub(super) killed: bool,
     pub(super) run_time: Duration,
 }
 
@@ -51,7 +77,7 @@ impl Machine<'_> {
         fs::write(initramfs.path(), self.initramfs).map_err(Error::file(initramfs.path()))?;
         let start = Instant::now();
         let mut running = self.spawn(initramfs.path())?;
-        let console = self.collect(read_lines(running.0.stdout.take()), start);
+        let console = self.collect(&read_lines(running.0.stdout.take()), start);
         if console.lines.is_empty() && console.silence.is_none() {
             return Err(running.failure());
         }
@@ -63,11 +89,12 @@ impl Machine<'_> {
         command.args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off", "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
-        let file = |path: &Path| format!("file={}", path.display().to_string().replace(',', ",,"));
-        let job = file(self.disks.job.path()) + ",format=raw,if=none,id=job,readonly=on";
-        let dumps = file(self.disks.dumps.path()) + ",format=raw,if=none,id=dumps";
-        command.args(["-drive", &job, "-device", "virtio-blk-pci,drive=job"]);
-        command.args(["-drive", &dumps, "-device", "virtio-blk-pci,drive=dumps"]);
+        for (number, Drive { file, read_only }) in self.drives.iter().enumerate() {
+            let file = file.display().to_string().replace(',', ",,");
+            let read_only = if *read_only { "on" } else { "off" };
+            let drive = format!("file={file},format=raw,if=none,id=drive{number},readonly={read_only}");
+            command.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=drive{number}")]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
             Ok(child) => Ok(Running(child)),
@@ -78,21 +105,28 @@ impl Machine<'_> {
         }
     }
 
-    fn collect(&self, incoming: Receiver<String>, start: Instant) -> Console {
+    fn collect(&self, incoming: &Receiver<String>, start: Instant) -> Console {
         let mut lines = Vec::new();
-        let silence = loop {
-            match incoming.recv_timeout(self.patience) {
+        let mut death = None;
+        let (silence, killed) = loop {
+            let patience =
+                death.map_or(self.patience, |death: Instant| death.saturating_duration_since(Instant::now()));
+            match incoming.recv_timeout(patience) {
                 Ok(line) => {
                     if self.echo {
                         eprintln!("{line}");
                     }
+                    if let Some(kill) = self.kill.as_ref().filter(|kill| line.starts_with(&kill.line)) {
+                        death = Some(Instant::now() + kill.delay);
+                    }
                     lines.push((start.elapsed(), line));
                 }
-                Err(RecvTimeoutError::Timeout) => break Some(self.patience),
-                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) if death.is_some() => break (None, true),
+                Err(RecvTimeoutError::Timeout) => break (Some(self.patience), false),
+                Err(RecvTimeoutError::Disconnected) => break (None, false),
             }
         };
-        Console { lines, silence, run_time: start.elapsed() }
+        Console { lines, silence, killed, run_time: start.elapsed() }
     }
 }
 

@@ -144,7 +144,7 @@ impl Parser {
 }
 
 /// The end of the console, with room for a trace of the kernel, without lines of trees and of its usual log.
-fn tail(lines: &[(Duration, String)]) -> String {
+pub(super) fn tail(lines: &[(Duration, String)]) -> String {
     let usual = |line: &str| line.starts_with("LIST ") || line.starts_with("LOG ");
     let telling = lines.iter().map(|(_, line)| line.as_str()).filter(|line| !usual(line));
     let mut last: Vec<&str> = telling.rev().take(TAIL).collect();
@@ -158,7 +158,7 @@ mod tests {
 
     fn console(lines: &[&str]) -> Console {
         let lines = (1..).map(Duration::from_secs).zip(lines.iter().map(|line| (*line).to_owned())).collect();
-        Console { lines, silence: None, run_time: Duration::from_secs(9) }
+        Console { lines, silence: None, killed: false, run_time: Duration::from_secs(9) }
     }
 
     #[test]

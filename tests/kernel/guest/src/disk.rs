@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
-use kernel_guest::script::{BlockStep, Header, SECTOR, Step};
+use kernel_guest::scenario::Line;
+use kernel_guest::script::{Header, SECTOR, ScriptKind, Step};
 
 /// The job's disk, open for reading.
 pub(crate) struct Disk {
@@ -26,18 +27,31 @@ impl Disk {
         self.header.log
     }
 
-    /// All steps of the job.
-    pub(crate) fn steps(&self) -> Result<Vec<Step>> {
-        let mut script = vec![0; usize::try_from(self.header.script_len)?];
-        self.file.read_exact_at(&mut script, SECTOR).context("read the script")?;
-        let text = String::from_utf8(script)?;
-        text.lines().map(|line| Ok(line.parse()?)).collect()
+    /// What the job's script is made of.
+    pub(crate) fn kind(&self) -> ScriptKind {
+        self.header.kind
     }
 
-    /// The bytes of a block.
-    pub(crate) fn content(&self, block: &BlockStep) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; block.len as usize];
-        self.file.read_exact_at(&mut bytes, block.offset).context("read a block from the disk")?;
+    /// All steps of the job.
+    pub(crate) fn steps(&self) -> Result<Vec<Step>> {
+        self.script()?.lines().map(|line| Ok(line.parse()?)).collect()
+    }
+
+    /// All lines of the scenarios.
+    pub(crate) fn lines(&self) -> Result<Vec<Line>> {
+        self.script()?.lines().map(|line| Ok(line.parse()?)).collect()
+    }
+
+    fn script(&self) -> Result<String> {
+        let mut script = vec![0; usize::try_from(self.header.script_len)?];
+        self.file.read_exact_at(&mut script, self.header.script_start).context("read the script")?;
+        Ok(String::from_utf8(script)?)
+    }
+
+    /// Bytes that a step speaks of.
+    pub(crate) fn content(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(len)?];
+        self.file.read_exact_at(&mut bytes, offset).context("read from the disk with the job")?;
         Ok(bytes)
     }
 }

@@ -107,7 +107,7 @@ impl<'a> Judge<'a> {
         let chip = self.chip.as_mut().context("no device yet")?;
         for (index, id) in self.wanted.iter().enumerate() {
             let block = id.map(|id| self.blocks.get(&id).context("unknown block")).transpose()?;
-            chip.bring(index, block, |block| self.disk.content(block))
+            chip.bring(index, block, |block| self.disk.content(block.offset, block.len.into()))
                 .with_context(|| format!("eraseblock {index}"))?;
         }
         Ok((chip, &mut self.memo))

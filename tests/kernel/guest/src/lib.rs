@@ -1,6 +1,7 @@
 //! What the rig on the host and the first process of the guest must agree on:
-//! the job on the disk ([`script`]) and the text form of a tree ([`listing`], [`manifest`]).
+//! the job on the disk ([`script`], [`scenario`]) and the text form of a tree ([`listing`], [`manifest`]).
 
 pub mod listing;
 pub mod manifest;
+pub mod scenario;
 pub mod script;

@@ -1,5 +1,6 @@
-//! The first process of the test kernel: reads a job from a disk, puts each of its flash states on an MTD device, has
-//! the kernel mount it, and reports on the console what the kernel reads.
+//! The first process of the test kernel: reads a job from a disk and reports on the console what comes of it. Either it
+//! puts flash states on an MTD device, has the kernel mount each, and tells what the kernel reads; or it plays scenarios,
+//! in which programs run.
 //!
 //! What it prints, one line each (names and texts without line ends):
 //!
@@ -8,6 +9,8 @@
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
 //! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
+//! - `STEP scenario number OK text`, or `STEP scenario number ERROR text`: a step is done (`play`);
+//! - `OUT scenario number line`, `ERR scenario number line`: what the program prints that this step has started;
 //! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
 //! - `FATAL text`: the job can't go on.
 
@@ -18,10 +21,12 @@ mod disk;
 mod judge;
 mod kernel_log;
 mod memo;
+mod play;
 mod sys;
 mod work;
 
 use anyhow::Result;
+use kernel_guest::script::ScriptKind;
 
 fn main() {
     if let Err(error) = run() {
@@ -36,7 +41,10 @@ fn run() -> Result<()> {
     boot::load_base_modules()?;
     let disk = disk::Disk::open()?;
     println!("READY");
-    judge::Judge::new(&disk)?.run()?;
+    match disk.kind() {
+        ScriptKind::Cases => judge::Judge::new(&disk)?.run()?,
+        ScriptKind::Scenarios => play::Player::new(&disk)?.run()?,
+    }
     println!("DONE");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The job as it lies on the guest's disk: a script, one step a line, and after it the contents of eraseblocks.
 //!
-//! The disk begins with one sector that holds a [`Header`]; the script follows in the next sector, the contents where
-//! the steps say.
+//! The disk begins with one sector that holds a [`Header`], which says where the script is; the contents are where the
+//! steps say. Where the script is one of [`crate::scenario`]s, its lines are those of that module.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,16 +15,31 @@ pub use mode::{Age, Compressor, Mode};
 /// What the header's length, the script's start and the contents' starts are multiples of.
 pub const SECTOR: u64 = 512;
 
-const MAGIC: &str = "jffs2-judge-1";
+const MAGIC: &str = "jffs2-judge-2";
 
 /// The first line of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
+    /// What the script's lines are.
+    pub kind: ScriptKind,
+    /// Where the script begins.
+    pub script_start: u64,
     /// Length of the script in bytes.
     pub script_len: u64,
     /// Whether the kernel's log is wanted, case by case.
     pub log: bool,
 }
+
+/// What the guest is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptKind {
+    /// To judge flash states: the lines are [`Step`]s.
+    Cases,
+    /// To play [`crate::scenario`]s: the lines are those of that module.
+    Scenarios,
+}
+
+const KINDS: [(ScriptKind, &str); 2] = [(ScriptKind::Cases, "cases"), (ScriptKind::Scenarios, "scenarios")];
 
 /// What the guest is to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,14 +154,15 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(what: &'static str, text: &str) -> Self {
+    pub(crate) fn new(what: &'static str, text: &str) -> Self {
         Self { what, text: text.to_owned() }
     }
 }
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{MAGIC} {} {}", self.script_len, u8::from(self.log))
+        let kind = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("?", |(_, word)| *word);
+        writeln!(f, "{MAGIC} {kind} {} {} {}", self.script_start, self.script_len, u8::from(self.log))
     }
 }
 
@@ -157,7 +173,13 @@ impl FromStr for Header {
         let parse = || {
             let mut words = text.lines().next()?.split(' ');
             (words.next()? == MAGIC).then_some(())?;
-            Some(Self { script_len: number(words.next()?)?, log: flag(words.next()?)? })
+            let kind = words.next()?;
+            Some(Self {
+                kind: KINDS.iter().find(|(_, word)| *word == kind).map(|(kind, _)| *kind)?,
+                script_start: number(words.next()?)?,
+                script_len: number(words.next()?)?,
+                log: flag(words.next()?)?,
+            })
         };
         parse().ok_or_else(|| ParseError::new("job header", text))
     }
@@ -205,6 +227,14 @@ impl fmt::Display for Listing {
             Self::Always => f.write_str("always"),
             Self::Unless(digests) => f.write_str(&list(digests)),
         }
+    }
+}
+
+impl FromStr for Listing {
+    type Err = ParseError;
+
+    fn from_str(word: &str) -> Result<Self, ParseError> {
+        listing(word).ok_or_else(|| ParseError::new("listing", word))
     }
 }
 
@@ -346,8 +376,10 @@ mod tests {
 
     #[test]
     fn headers_and_phases_survive_too() {
-        let header = Header { script_len: 12345, log: true };
-        assert_eq!(header.to_string().parse(), Ok(header));
+        for (kind, _) in KINDS {
+            let header = Header { kind, script_start: SECTOR, script_len: 12345, log: true };
+            assert_eq!(header.to_string().parse(), Ok(header));
+        }
         for (phase, _) in PHASES {
             assert_eq!(phase.to_string().parse(), Ok(phase));
         }

@@ -1,0 +1,122 @@
+//! An MTD device of any kind, as the kernel describes it.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use kernel_guest::listing::hex;
+use sha2::{Digest, Sha256};
+
+use crate::sys::{self, OobLayout};
+
+/// The cleanmarker in the spare area of an eraseblock that is ready for use.
+const CLEANMARKER: [u8; 8] = [0x85, 0x19, 0x03, 0x20, 0x08, 0x00, 0x00, 0x00];
+
+/// An open device.
+pub(super) struct Mtd {
+    file: File,
+    blocks: u64,
+    block_size: u64,
+    page_size: u64,
+    is_nand: bool,
+}
+
+impl Mtd {
+    pub(super) fn open(device: &str) -> Result<Self> {
+        let name = device.strip_prefix("/dev/").context("not a device")?;
+        let told = |what: &str| -> Result<String> {
+            let path = Path::new("/sys/class/mtd").join(name).join(what);
+            Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.trim().to_owned())
+        };
+        let number = |what: &str| -> Result<u64> { Ok(told(what)?.parse()?) };
+        let block_size = number("erasesize")?;
+        Ok(Self {
+            file: OpenOptions::new().read(true).write(true).open(device).context("open")?,
+            blocks: number("size")? / block_size,
+            block_size,
+            page_size: number("writesize")?,
+            is_nand: told("type")? == "nand",
+        })
+    }
+
+    fn starts(&self) -> impl Iterator<Item = u64> + use<> {
+        let block_size = self.block_size;
+        (0..self.blocks).map(move |block| block * block_size)
+    }
+
+    /// Erases all and writes an image.
+    pub(super) fn flash(&self, image: &[u8]) -> Result<()> {
+        let mut parts = image.chunks(self.block_size as usize);
+        for start in self.starts() {
+            if sys::is_bad(&self.file, start).context("ask for a bad mark")? {
+                continue;
+            }
+            sys::erase(&self.file, start, self.block_size).with_context(|| format!("erase at {start:#x}"))?;
+            if self.is_nand {
+                sys::write_oob(&self.file, start, &CLEANMARKER).context("write a cleanmarker")?;
+            }
+            if let Some(part) = parts.next() {
+                self.program(start, part).with_context(|| format!("program at {start:#x}"))?;
+            }
+        }
+        ensure!(parts.next().is_none(), "the image does not fit");
+        Ok(())
+    }
+
+    fn program(&self, start: u64, part: &[u8]) -> Result<()> {
+        for (at, page) in (start..).step_by(self.page_size as usize).zip(part.chunks(self.page_size as usize)) {
+            if page.iter().any(|&byte| byte != 0xff) {
+                self.file.write_all_at(page, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of all that can be read of it.
+    pub(super) fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for start in self.starts() {
+            let bad = sys::is_bad(&self.file, start).context("ask for a bad mark")?;
+            hash.update([u8::from(bad)]);
+            if !bad {
+                hash.update(self.block(start)?);
+                hash.update(self.oob(start)?);
+            }
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    /// Copies it to the second disk; bad eraseblocks are all zeros there.
+    pub(super) fn dump(&self, offset: u64) -> Result<()> {
+        let disk = OpenOptions::new().write(true).open("/dev/vdb").context("second disk")?;
+        for start in self.starts() {
+            let bad = sys::is_bad(&self.file, start).context("ask for a bad mark")?;
+            let block = if bad { vec![0; self.block_size as usize] } else { self.block(start)? };
+            disk.write_all_at(&block, offset + start).context("write to the second disk")?;
+        }
+        disk.sync_all().context("write to the second disk")
+    }
+
+    fn block(&self, start: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.block_size as usize];
+        self.file.read_exact_at(&mut bytes, start).with_context(|| format!("read at {start:#x}"))?;
+        Ok(bytes)
+    }
+
+    fn oob(&self, start: u64) -> Result<Vec<u8>> {
+        let mut oob = vec![0xff; if self.is_nand { CLEANMARKER.len() } else { 0 }];
+        if self.is_nand {
+            sys::read_oob(&self.file, start, &mut oob, OobLayout::Free).context("read a spare area")?;
+        }
+        Ok(oob)
+    }
+
+    /// Makes a range of it a device of its own, the next one in number.
+    pub(super) fn add_partition(&self, start: u64, len: u64) -> Result<()> {
+        if start.checked_add(len).is_none_or(|end| end > self.blocks * self.block_size) {
+            bail!("the range is not on the device");
+        }
+        sys::add_partition(&self.file, "part", start, len).context("add a partition")
+    }
+}
