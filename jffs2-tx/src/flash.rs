@@ -28,6 +28,7 @@ mod geometry;
 mod image;
 mod mem;
 pub mod oob;
+mod read_only;
 
 #[cfg(feature = "std")]
 pub use container::{Container, DataReader};
@@ -36,6 +37,7 @@ pub use geometry::{FlashKind, Geometry, GeometryError};
 pub use image::{ImageError, ImageFlash};
 pub use mem::{MemError, MemFlash};
 pub use oob::OobLayout;
+pub use read_only::{ReadOnly, ReadOnlyError};
 
 /// What error correction said about a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -168,6 +168,7 @@ impl ApplyArgs {
             summary_readers_only: self.summary_readers_only,
             online: false,
             kernel_summaries: KernelSummaries::Known,
+            dry_run: false,
         })
     }
 }

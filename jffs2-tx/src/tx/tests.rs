@@ -9,6 +9,7 @@ use crate::inode_kind::{Device, FileKind, Meta};
 use crate::tree::{Stat, Tree};
 use crate::wire::{Compression, Dirent, Inode};
 
+mod estimate;
 mod online;
 
 const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
