@@ -13,6 +13,8 @@ use crate::wire::{CommitPoint, Endian, MAX_LABEL};
 
 mod commit;
 mod commit_block;
+#[cfg(feature = "std")]
+mod contents;
 mod digest;
 mod error;
 mod estimate;
@@ -23,6 +25,8 @@ mod plan;
 mod recover;
 #[cfg(feature = "std")]
 mod replace;
+#[cfg(feature = "std")]
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +38,8 @@ pub use overlay::Entry;
 pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};
 #[cfg(feature = "std")]
 pub use replace::ReplaceReport;
+#[cfg(feature = "std")]
+pub use stream::Stream;
 
 use overlay::Overlay;
 
