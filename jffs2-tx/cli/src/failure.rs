@@ -80,7 +80,7 @@ impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
             TxError::Exhausted { .. } | TxError::ReadOnly { .. } => Exit::Unsupported,
             TxError::Foreign => Exit::NotJffs2,
             TxError::Write(_) | TxError::Source { .. } | TxError::Path { .. } | TxError::Payload { .. } => Exit::Io,
-            TxError::Poisoned | TxError::Uncertain { .. } => Exit::Io,
+            TxError::Poisoned | TxError::Uncertain { .. } | TxError::DryRun => Exit::Io,
         };
         Self::new(exit, error)
     }

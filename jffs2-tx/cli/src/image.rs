@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use jffs2_tx::detect::{DetectError, Detected, Survey, show_size, usual_page_size};
 use jffs2_tx::flash::oob::OobError;
-use jffs2_tx::flash::{Container, FlashKind, Geometry, GeometryError, ImageError, ImageFlash, OobLayout};
+use jffs2_tx::flash::{Container, Flash, FlashKind, Geometry, GeometryError, ImageError, ImageFlash, OobLayout};
 use jffs2_tx::index::Index;
 use jffs2_tx::scan::Rules;
 use jffs2_tx::tree::Tree;
@@ -102,6 +102,16 @@ impl ImageArgs {
     pub(crate) fn open_to_write(&self) -> Result<(ImageFlash, Endian), Failure> {
         let opened = self.open_flash(true).map_err(|failure| failure.about(self.image.display()));
         opened.map(|(flash, detected)| (flash, detected.endian))
+    }
+
+    /// The image as an update would write to it, but for reading only.
+    pub(crate) fn open_to_estimate(&self) -> Result<(ImageFlash, Endian), Failure> {
+        let opened = self.open_flash(false).and_then(|(flash, detected)| {
+            let file_len = fs::metadata(&self.image).map_err(io_failure)?.len();
+            refuse_to_write(&detected, flash.container(), flash.geometry(), file_len)?;
+            Ok((flash, detected.endian))
+        });
+        opened.map_err(|failure| failure.about(self.image.display()))
     }
 
     /// The image, and what it is.
