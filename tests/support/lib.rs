@@ -5,6 +5,7 @@ pub mod agreement;
 pub mod kernel;
 pub use kernel_guest::{listing, manifest};
 pub mod ours;
+pub mod roots;
 pub mod scene;
 pub mod swap;
 pub mod tools;

@@ -9,11 +9,13 @@
 //! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
 //! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
+//! - `SPENT what=milliseconds...`: where the time has gone, at the end;
 //! - `FATAL text`: the job can't go on.
 
 mod age;
 mod boot;
 mod chip;
+mod clock;
 mod disk;
 mod judge;
 mod kernel_log;
