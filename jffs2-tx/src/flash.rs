@@ -30,6 +30,7 @@ mod mem;
 #[cfg(feature = "mtd")]
 pub mod mtd;
 pub mod oob;
+mod read_only;
 
 #[cfg(feature = "std")]
 pub use container::{Container, DataReader};
@@ -40,6 +41,7 @@ pub use mem::{MemError, MemFlash};
 #[cfg(feature = "mtd")]
 pub use mtd::{MtdError, MtdFlash, MtdInfo, MtdKind};
 pub use oob::OobLayout;
+pub use read_only::{ReadOnly, ReadOnlyError};
 
 /// What error correction said about a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

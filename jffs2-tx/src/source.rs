@@ -18,6 +18,8 @@ mod grow;
 mod refusal;
 
 pub use refusal::{Refusal, SourceError};
+#[cfg(feature = "write")]
+pub(crate) use refusal::{check_name, check_node, printable};
 
 /// Index of a node in its tree; the root is [`ROOT`].
 pub type NodeId = usize;

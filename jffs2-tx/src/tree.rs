@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, format, string::String, vec, vec::Vec};
 
 use crate::error::ReadError;
 use crate::flash::Flash;
-use crate::index::{Index, NameRecord, ROOT, extents};
+use crate::index::{Extent, Index, NameRecord, ROOT, extents};
 use crate::inode_kind::{Device, FileKind, Meta};
 use crate::scan::InodeRecord;
 use crate::wire::{INODE_SIZE, Inode, MAX_NAME};
@@ -193,10 +193,13 @@ impl<'a, F: Flash> Tree<'a, F> {
         if stat.kind != FileKind::File {
             return Err(ReadError::WrongKind { ino, wanted: "regular file" });
         }
-        let nodes = self.index.nodes(ino);
-        let (size, extents) = extents(nodes);
-        let suspects = self.index.suspects(ino);
-        Ok(File { tree: *self, nodes, suspects, size, extents, decoded: VecDeque::new() })
+        Ok(self.open_again(ino, extents(self.index.nodes(ino))))
+    }
+
+    /// A regular file that has been open before; [`File::into_extents`] gave what is known of it.
+    pub(crate) fn open_again(&self, ino: u32, (size, extents): (u32, Vec<Extent>)) -> File<'a, F> {
+        let (nodes, suspects) = (self.index.nodes(ino), self.index.suspects(ino));
+        File { tree: *self, nodes, suspects, size, extents, decoded: VecDeque::new() }
     }
 
     /// All of a regular file, at most `limit` bytes.

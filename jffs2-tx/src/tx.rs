@@ -13,8 +13,11 @@ use crate::wire::{CommitPoint, Endian, MAX_LABEL};
 
 mod commit;
 mod commit_block;
+#[cfg(feature = "std")]
+mod contents;
 mod digest;
 mod error;
+mod estimate;
 mod ops;
 mod overlay;
 mod payload;
@@ -22,16 +25,21 @@ mod plan;
 mod recover;
 #[cfg(feature = "std")]
 mod replace;
+#[cfg(feature = "std")]
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use digest::{DigestState, verify_digest};
 pub use error::{PathProblem, TxError};
+pub use estimate::Estimate;
 pub use ops::NewFile;
 pub use overlay::Entry;
 pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};
 #[cfg(feature = "std")]
 pub use replace::ReplaceReport;
+#[cfg(feature = "std")]
+pub use stream::Stream;
 
 use overlay::Overlay;
 
@@ -57,6 +65,9 @@ pub struct TxOptions {
     pub online: bool,
     /// Whether *summary* may be chosen. One that is asked for is made all the same.
     pub kernel_summaries: KernelSummaries,
+    /// Find out what the transaction would take, by [`Transaction::estimate`]: nothing is programmed or erased, and
+    /// [`ReadOnly`](crate::flash::ReadOnly) flash will do. New contents cannot be read back through the transaction.
+    pub dry_run: bool,
 }
 
 /// Whether the kernel that will mount the flash knows summaries (CONFIG_JFFS2_SUMMARY).
@@ -123,22 +134,26 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     /// Begins a transaction on a flash that nobody else writes to.
     ///
     /// The last commit is sealed if that is left to do, and eraseblocks that an interrupted transaction left hidden are
-    /// erased; nothing visible changes.
+    /// erased; nothing visible changes. A dry run leaves that to do, and counts on what it would give.
     ///
     /// # Errors
     /// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Write`].
     pub fn begin(flash: &'f mut F, endian: Endian, mut options: TxOptions) -> Result<Self, F> {
         truncate_label(&mut options.label);
         let mut index = recover::open_to_write(&*flash, endian)?;
-        let begun = recover::tidy(flash, &index, options.online)?;
-        if begun != RecoverReport::default() {
+        let begun = match options.dry_run {
+            true => recover::would_tidy(&*flash, &index, options.online)?,
+            false => recover::tidy(flash, &index, options.online)?,
+        };
+        if begun != RecoverReport::default() && !options.dry_run {
             index = recover::open_to_write(&*flash, endian)?;
         }
         let mut pool = pool(&*flash, &index, &options)?;
         let free_at_begin = pool.len();
         let commit_block = pool.take_highest();
         let sequence = index.markers().iter().map(|seen| seen.marker.sequence).max().unwrap_or(0).saturating_add(1);
-        let writer = PayloadWriter::new(*flash.geometry(), endian);
+        let new_writer = if options.dry_run { PayloadWriter::dry } else { PayloadWriter::new };
+        let writer = new_writer(*flash.geometry(), endian);
         let overlay = Overlay::new(&index);
         Ok(Self {
             flash,
@@ -171,6 +186,9 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     }
 
     fn release(self) -> Result<(), F> {
+        if self.options.dry_run {
+            return Ok(());
+        }
         let endian = self.index.rules().endian;
         for block in self.writer.blocks().iter().filter_map(|written| written.block) {
             free_block(self.flash, endian, block)?;

@@ -80,7 +80,7 @@ impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
             TxError::Exhausted { .. } | TxError::ReadOnly { .. } => Exit::Unsupported,
             TxError::Foreign => Exit::NotJffs2,
             TxError::Write(_) | TxError::Source { .. } | TxError::Path { .. } | TxError::Payload { .. } => Exit::Io,
-            TxError::Poisoned | TxError::Uncertain { .. } => Exit::Io,
+            TxError::Poisoned | TxError::DryRun | TxError::Uncertain { .. } => Exit::Io,
         };
         let option =
             if matches!(error, TxError::NoSummaryReader) { "; if it does, give --kernel-summaries yes" } else { "" };

@@ -194,6 +194,7 @@ impl ApplyArgs {
             summary_readers_only: self.summary_readers_only,
             online: watch.is_online(),
             kernel_summaries: self.kernel_summaries.of(watch),
+            dry_run: false,
         })
     }
 }

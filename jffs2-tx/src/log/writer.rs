@@ -39,11 +39,12 @@ pub struct WrittenBlock {
 /// Appends nodes to eraseblocks of a pool. Each block starts with a node that `first_node` makes.
 ///
 /// When the pool runs dry the writer goes on without writing: [`PayloadWriter::missing`] then tells how many blocks
-/// more it would have taken.
+/// more it would have taken. One that is [`dry`](PayloadWriter::dry) takes blocks, too, but leaves them as they are.
 #[derive(Debug)]
 pub struct PayloadWriter {
     geometry: Geometry,
     endian: Endian,
+    dry: bool,
     blocks: Vec<WrittenBlock>,
     failed: Vec<u32>,
     erased: u32,
@@ -60,6 +61,7 @@ impl PayloadWriter {
         Self {
             geometry,
             endian,
+            dry: false,
             blocks: Vec::new(),
             failed: Vec::new(),
             erased: 0,
@@ -67,6 +69,12 @@ impl PayloadWriter {
             buffer: Vec::new(),
             flushed: 0,
         }
+    }
+
+    /// A writer that erases and programs nothing, but counts as if it did. What it was given cannot be read back.
+    #[must_use]
+    pub fn dry(geometry: Geometry, endian: Endian) -> Self {
+        Self { dry: true, ..Self::new(geometry, endian) }
     }
 
     /// Blocks so far.
@@ -176,7 +184,9 @@ impl PayloadWriter {
         if let Some(open) = self.blocks.last_mut() {
             open.used = used;
             let offset = self.geometry.offset_of(open.block.unwrap_or(0));
-            sync(flash, offset)?;
+            if !self.dry {
+                sync(flash, offset)?;
+            }
         }
         Ok(())
     }
@@ -194,7 +204,7 @@ impl PayloadWriter {
         let is_open = address.ordinal as usize + 1 == self.blocks.len();
         let flushed = if is_open { self.flushed } else { u32::MAX };
         let on_flash = (flushed.saturating_sub(address.offset) as usize).min(buf.len());
-        if let Some(block) = self.blocks[address.ordinal as usize].block {
+        if let Some(block) = self.blocks[address.ordinal as usize].block.filter(|_| !self.dry) {
             let offset = self.geometry.offset_of(block) + address.offset;
             flash.read(offset, &mut buf[..on_flash]).map_err(|error| WriteError::Device {
                 operation: "read",
@@ -217,7 +227,8 @@ impl PayloadWriter {
             && let Some(block) = pool.take_lowest()
         {
             self.erased += 1;
-            match erase(flash, block) {
+            let erased = if self.dry { Ok(()) } else { erase(flash, block) };
+            match erased {
                 Ok(()) => return Some(block),
                 Err(_) => self.give_up(flash, block),
             }
@@ -236,18 +247,18 @@ impl PayloadWriter {
         if len == 0 {
             return Ok(());
         }
-        let Some(block) = self.blocks.last().and_then(|open| open.block) else {
-            self.buffer.drain(..len);
-            self.flushed += len as u32;
-            return Ok(());
-        };
-        let offset = self.geometry.offset_of(block) + self.flushed;
-        if program(flash, offset, &self.buffer[..len]).is_err() {
-            self.replace_open_block(flash, pool, block, len)?;
+        let block = self.blocks.last().and_then(|open| open.block);
+        if let Some(block) = block.filter(|_| !self.dry) {
+            let offset = self.geometry.offset_of(block) + self.flushed;
+            if program(flash, offset, &self.buffer[..len]).is_err() {
+                self.replace_open_block(flash, pool, block, len)?;
+            }
+        }
+        if block.is_some() || self.dry {
+            self.programmed += len as u64;
         }
         self.buffer.drain(..len);
         self.flushed += len as u32;
-        self.programmed += len as u64;
         Ok(())
     }
 

@@ -35,6 +35,15 @@ pub enum Refusal {
     /// Two nodes with one name.
     #[error("the directory has this name already")]
     NameTaken,
+    /// Readers do not enter paths over 4096 bytes.
+    #[error("the path is {0} bytes long, readers enter at most 4096: shorten it")]
+    PathLength(usize),
+    /// A directory cannot be replaced once there are names in it.
+    #[error("came before as a directory, and there are names in it by now")]
+    Occupied,
+    /// A hard link leads to something that came before.
+    #[error("hard link to {0}, but no file came before under that path")]
+    LinkTarget(String),
     /// The parent, or the root of the host's tree, is no directory.
     #[error("not a directory")]
     NotADirectory,
@@ -81,13 +90,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn at(self, path: &[u8]) -> SourceError {
+    pub(crate) fn at(self, path: &[u8]) -> SourceError {
         SourceError { path: printable(path), reason: self }
     }
 }
 
 /// `path` as a message shows it: on one line, whatever its bytes.
-pub(super) fn printable(path: &[u8]) -> String {
+pub(crate) fn printable(path: &[u8]) -> String {
     let mut shown = String::new();
     for c in String::from_utf8_lossy(path).chars() {
         if c.is_control() {
@@ -99,7 +108,7 @@ pub(super) fn printable(path: &[u8]) -> String {
     shown
 }
 
-pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_name(name: &[u8]) -> Result<(), Refusal> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(Refusal::NameLength(name.len()));
     }
@@ -109,7 +118,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn check_node(node: &SourceNode) -> Result<(), Refusal> {
+pub(crate) fn check_node(node: &SourceNode) -> Result<(), Refusal> {
     if node.meta.mode > MAX_MODE {
         return Err(Refusal::Mode(node.meta.mode));
     }

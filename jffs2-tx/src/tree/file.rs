@@ -33,6 +33,12 @@ pub struct File<'a, F> {
 }
 
 impl<F: Flash> File<'_, F> {
+    /// Closes the file; what opening it again needs. Its size, and its ranges.
+    #[cfg(feature = "write")]
+    pub(crate) fn into_extents(self) -> (u32, Vec<Extent>) {
+        (self.size, self.extents)
+    }
+
     /// Size, bytes.
     #[must_use]
     pub fn size(&self) -> u32 {

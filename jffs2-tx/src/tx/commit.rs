@@ -22,8 +22,11 @@ impl<F: FlashMut> Transaction<'_, F> {
     /// # Errors
     /// [`TxError::NoSpace`], [`TxError::CommitBlockFull`], [`TxError::CommitPoint`], [`TxError::Payload`] and
     /// [`TxError::Write`]: the tree is the old one and the eraseblocks taken are free again.
-    /// [`TxError::Uncertain`]: it is the old one or the new one.
+    /// [`TxError::Uncertain`]: it is the old one or the new one. [`TxError::DryRun`].
     pub fn commit(mut self) -> Result<CommitReport, F> {
+        if self.options.dry_run {
+            return Err(TxError::DryRun);
+        }
         match self.try_commit() {
             // What was written and taken back has no name: its eraseblocks are not needed.
             Ok(report) if report.commit_point.is_none() => self.release().map(|()| report),
@@ -37,7 +40,7 @@ impl<F: FlashMut> Transaction<'_, F> {
         }
     }
 
-    fn try_commit(&mut self) -> Result<CommitReport, F> {
+    pub(super) fn try_commit(&mut self) -> Result<CommitReport, F> {
         if self.poisoned {
             return Err(TxError::Poisoned);
         }
@@ -47,8 +50,12 @@ impl<F: FlashMut> Transaction<'_, F> {
         let Some(plan) = self.plan(&view)? else { return Ok(self.report(None, 0)) };
         let moved = self.write_moved(&view, &plan)?;
         self.writer.close_block(self.flash, &mut self.pool)?;
-        self.check_space()?;
-        let digest = self.verify_payload()?;
+        let digest = if self.options.dry_run {
+            PayloadDigest::new(index.geometry())
+        } else {
+            self.check_space()?;
+            self.verify_payload()?
+        };
         let nodes = self.commit_nodes(&view.direct(&plan.shadows, &plan.copies), &moved)?;
         let written = self.write_commit(plan.point, &nodes, &digest)?;
         let mut report = self.report(Some(plan.point), written.nodes);

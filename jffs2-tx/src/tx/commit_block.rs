@@ -99,7 +99,8 @@ impl<F: FlashMut> Transaction<'_, F> {
         digest: &PayloadDigest,
     ) -> Result<CommitWritten, F> {
         let mut written = CommitWritten::default();
-        let mut next = self.commit_block;
+        // A dry run goes on where there is no room, to tell how much there would have to be.
+        let mut next = self.commit_block.or(self.options.dry_run.then_some(0));
         let mut failure: Option<(u32, WriteError<F::Error>, bool)> = None;
         let mut failed = Vec::new();
         while failed.len() < MAX_FAILED
@@ -146,7 +147,9 @@ impl<F: FlashMut> Transaction<'_, F> {
     ) -> core::result::Result<(), WriteError<F::Error>> {
         let geometry = *self.index.geometry();
         let start = geometry.offset_of(block);
-        erase(self.flash, block)?;
+        if !self.options.dry_run {
+            erase(self.flash, block)?;
+        }
         let marker = self.commit_marker(
             point,
             block,
@@ -159,7 +162,8 @@ impl<F: FlashMut> Transaction<'_, F> {
         let mut marker_bytes = Vec::new();
         marker.emit(nodes.endian, &mut marker_bytes);
         let at = body_start(&geometry, Some(point));
-        let mut out = BlockProgram { flash: self.flash, geometry, start, at, endian: nodes.endian, bytes: 0 };
+        let dry = self.options.dry_run;
+        let mut out = BlockProgram { flash: self.flash, geometry, start, at, endian: nodes.endian, bytes: 0, dry };
         match point {
             CommitPoint::Summary => {
                 out.put(&[&nodes.bytes, &marker_bytes])?;
@@ -199,6 +203,8 @@ pub(super) struct BlockProgram<'a, F> {
     pub at: u32,
     pub endian: Endian,
     pub bytes: u64,
+    /// Only count.
+    pub dry: bool,
 }
 
 impl<F: FlashMut> BlockProgram<'_, F> {
@@ -241,8 +247,11 @@ impl<F: FlashMut> BlockProgram<'_, F> {
     }
 
     fn program(&mut self, at: u32, piece: &[u8]) -> core::result::Result<(), WriteError<F::Error>> {
-        program(self.flash, self.start + at, piece)?;
         self.bytes += piece.len() as u64;
+        if self.dry {
+            return Ok(());
+        }
+        program(self.flash, self.start + at, piece)?;
         sync(self.flash, self.start + at)
     }
 }

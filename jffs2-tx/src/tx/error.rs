@@ -88,6 +88,10 @@ pub enum TxError<E> {
         /// Start of the eraseblock, bytes.
         offset: u32,
     },
+    /// [`Transaction::commit`](super::Transaction::commit) of a dry run, or
+    /// [`Transaction::estimate`](super::Transaction::estimate) of a transaction that is none.
+    #[error("a dry run can be estimated but not committed, any other transaction committed but not estimated")]
+    DryRun,
     /// An operation failed before; the transaction can only be aborted.
     #[error("an earlier operation of this transaction failed: abort it and begin again")]
     Poisoned,

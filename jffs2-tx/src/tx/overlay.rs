@@ -85,8 +85,15 @@ impl Overlay {
         self.new.contains_key(&ino)
     }
 
+    /// Drops what is known of an inode that has no name in the new tree.
+    pub(super) fn forget(&mut self, ino: u32) {
+        self.new.remove(&ino);
+        self.metas.remove(&ino);
+        self.time_only.remove(&ino);
+    }
+
     /// The entry of a name in the old tree.
-    fn base(index: &Index, dir: u32, name: &[u8]) -> Option<Entry> {
+    pub(super) fn old_entry(index: &Index, dir: u32, name: &[u8]) -> Option<Entry> {
         let record = index.find(dir, name)?;
         if record.ino == 0 || !index.exists(record.ino) { None } else { Entry::of(record) }
     }
@@ -94,7 +101,7 @@ impl Overlay {
     pub(super) fn entry(&self, index: &Index, dir: u32, name: &[u8]) -> Option<Entry> {
         match self.changes.get(&dir).and_then(|names| names.get(name)) {
             Some(change) => *change,
-            None => Self::base(index, dir, name),
+            None => Self::old_entry(index, dir, name),
         }
     }
 
@@ -118,7 +125,7 @@ impl Overlay {
 
     pub(super) fn set(&mut self, index: &Index, dir: u32, name: &[u8], entry: Option<Entry>) {
         let names = self.changes.entry(dir).or_default();
-        if Self::base(index, dir, name) == entry {
+        if Self::old_entry(index, dir, name) == entry {
             names.remove(name);
         } else {
             names.insert(name.to_vec(), entry);

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 
 use super::overlay::{Entry, NewNode};
-use super::{Result, Transaction, TxError};
+use super::{NewFile, Result, Transaction, TxError};
 use crate::codec::Encode;
 use crate::flash::FlashMut;
 use crate::inode_kind::{FileKind, Meta};
@@ -147,19 +147,33 @@ impl<F: FlashMut> Transaction<'_, F> {
 
     /// A new inode with the contents of an old file.
     pub(super) fn copy_file(&mut self, old: u32, meta: Meta) -> Result<u32, F> {
+        let size = self.old_tree().open(old)?.size();
         let mut copy = self.create(meta)?;
+        self.copy_start(old, size, &mut copy)?;
+        self.finish(&mut copy)?;
+        Ok(copy.ino())
+    }
+
+    /// Appends the first `len` bytes of an old file.
+    pub(super) fn copy_start(&mut self, old: u32, len: u32, copy: &mut NewFile) -> Result<(), F> {
+        let mut extents = None;
         let mut chunk = vec![0; COPY_CHUNK];
         let mut offset = 0;
-        loop {
-            let len = self.old_tree().open(old)?.read_at(offset, &mut chunk)?;
-            self.append(&mut copy, &chunk[..len])?;
-            offset += len as u32;
-            if len < chunk.len() {
+        while offset < len {
+            let wanted = chunk.len().min((len - offset) as usize);
+            let mut file = match extents.take() {
+                None => self.old_tree().open(old)?,
+                Some(known) => self.old_tree().open_again(old, known),
+            };
+            let read = file.read_at(offset, &mut chunk[..wanted])?;
+            extents = Some(file.into_extents());
+            self.append(copy, &chunk[..read])?;
+            offset += read as u32;
+            if read < wanted {
                 break;
             }
         }
-        self.finish(&mut copy)?;
-        Ok(copy.ino())
+        Ok(())
     }
 
     fn write_inode(&mut self, fields: &Inode, stored: &[u8]) -> Result<NodeAddress, F> {

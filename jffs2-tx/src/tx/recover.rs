@@ -59,6 +59,16 @@ pub struct RecoverReport {
     pub failed: u32,
 }
 
+impl RecoverReport {
+    fn count(&mut self, action: &RecoverAction) -> &mut u32 {
+        match action {
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => &mut self.sealed,
+            RecoverAction::EraseHidden { .. } => &mut self.erased_hidden,
+            RecoverAction::EraseDead { .. } => &mut self.erased_dead,
+        }
+    }
+}
+
 /// What there is to do.
 ///
 /// # Errors
@@ -178,26 +188,40 @@ pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverRepo
 /// only what nobody sees is touched, so that nothing is sealed.
 pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index, online: bool) -> Result<RecoverReport, F> {
     let mut report = RecoverReport::default();
-    let wanted = |action: &RecoverAction| match action {
-        RecoverAction::EraseHidden { .. } => true,
-        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => !online,
-        RecoverAction::EraseDead { .. } => false,
-    };
-    for action in plan_recovery(&*flash, index)?.into_iter().filter(wanted) {
+    for action in tidying(&*flash, index, online)? {
         carry_out(flash, index.rules().endian, action, &mut report);
     }
     Ok(report)
 }
 
+/// What [`tidy`] would do, nothing of it done.
+pub(super) fn would_tidy<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<RecoverReport, F> {
+    let mut report = RecoverReport::default();
+    for action in tidying(flash, index, online)? {
+        *report.count(&action) += 1;
+    }
+    Ok(report)
+}
+
+fn tidying<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<Vec<RecoverAction>, F> {
+    let wanted = |action: &RecoverAction| match action {
+        RecoverAction::EraseHidden { .. } => true,
+        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => !online,
+        RecoverAction::EraseDead { .. } => false,
+    };
+    Ok(plan_recovery(flash, index)?.into_iter().filter(wanted).collect())
+}
+
 /// An eraseblock that fails is no reason to stop: the tree does not need what is done here.
 fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
-    let (done, count) = match action {
-        RecoverAction::SealHead { block, head } => (seal_block(flash, block, 0, &head), &mut report.sealed),
-        RecoverAction::SealDirent { block, at, node } => (seal_block(flash, block, at, &node), &mut report.sealed),
-        RecoverAction::EraseHidden { block } => (free_or_retire(flash, endian, block), &mut report.erased_hidden),
-        RecoverAction::EraseDead { block } => (free_or_retire(flash, endian, block), &mut report.erased_dead),
+    let done = match &action {
+        RecoverAction::SealHead { block, head } => seal_block(flash, *block, 0, head),
+        RecoverAction::SealDirent { block, at, node } => seal_block(flash, *block, *at, node),
+        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => {
+            free_or_retire(flash, endian, *block)
+        }
     };
-    *if done.is_ok() { count } else { &mut report.failed } += 1;
+    *if done.is_ok() { report.count(&action) } else { &mut report.failed } += 1;
 }
 
 fn seal_block<F: FlashMut>(

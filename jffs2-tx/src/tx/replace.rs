@@ -1,24 +1,22 @@
 //! Makes the tree equal to another one: what an update agent does.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::format;
-use std::io::Read;
-use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
 
+#[cfg(doc)]
+use super::TxError;
+use super::contents::{Contents, unreadable};
 use super::overlay::Entry;
-use super::{Result, Transaction, TxError};
+use super::{Result, Transaction};
 use crate::flash::FlashMut;
 use crate::index::ROOT;
-use crate::inode_kind::{Device, FileKind, Meta};
-use crate::source::{Content, NodeId, SourceKind, SourceTree};
+use crate::inode_kind::{FileKind, Meta};
+use crate::source::{NodeId, SourceKind, SourceTree};
 use crate::wire::MAX_NAME;
 
-/// Bytes of a source file that are read at once.
-const CHUNK: usize = 64 << 10;
-
-/// What [`Transaction::replace_tree`] found to differ.
+/// What [`Transaction::replace_tree`] or [`Stream`](super::Stream) found to differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplaceReport {
     /// Inodes of the new tree.
@@ -76,29 +74,36 @@ impl<F: FlashMut> Transaction<'_, F> {
         path: &[u8],
     ) -> Result<Vec<(NodeId, Entry, Vec<u8>)>, F> {
         let source = work.source;
-        let wanted: BTreeMap<&[u8], NodeId> = source.children(id).collect();
-        for name in self.overlay.entries(&self.index, dir.ino).into_keys() {
-            if !wanted.contains_key(name.as_slice()) {
-                self.overlay.set(&self.index, dir.ino, &name, None);
-                work.report.names_removed += 1;
-            }
-        }
+        let mut names = BTreeMap::new();
         let mut below = Vec::new();
-        for (name, child) in wanted {
+        for (name, child) in source.children(id) {
             let path = [path, b"/", name].concat();
             let there = self.overlay.entry(&self.index, dir.ino, name);
             let entry = match work.placed.get(&child) {
                 Some(placed) => *placed,
                 None => self.place_node(work, child, there, &path)?,
             };
-            if there != Some(entry) {
-                self.overlay.set(&self.index, dir.ino, name, Some(entry));
-            }
+            names.insert(name, entry);
             if entry.kind == FileKind::Directory {
                 below.push((child, entry, path));
             }
         }
+        work.report.names_removed += self.set_names(dir.ino, &names);
         Ok(below)
+    }
+
+    /// Gives a directory these names and no others; how many go away.
+    pub(super) fn set_names<N: Borrow<[u8]> + Ord>(&mut self, dir: u32, names: &BTreeMap<N, Entry>) -> u32 {
+        let there = self.overlay.entries(&self.index, dir);
+        for (name, entry) in names.iter().filter(|(name, entry)| there.get((*name).borrow()) != Some(*entry)) {
+            self.overlay.set(&self.index, dir, name.borrow(), Some(*entry));
+        }
+        let mut removed = 0;
+        for name in there.keys().filter(|name| !names.contains_key(name.as_slice())) {
+            self.overlay.set(&self.index, dir, name, None);
+            removed += 1;
+        }
+        removed
     }
 
     /// The inode for a source node: the old one of its name if that will do, otherwise a new one.
@@ -110,21 +115,24 @@ impl<F: FlashMut> Transaction<'_, F> {
         path: &[u8],
     ) -> Result<Entry, F> {
         let node = work.source.node(id);
-        let kept = match there {
-            Some(entry) if !work.claimed.contains(&entry.ino) && self.is_same(entry, &node.kind, path)? => Some(entry),
-            _ => None,
-        };
-        let entry = match kept {
-            Some(entry) => {
-                self.place_meta(work, entry, node.meta)?;
-                entry
+        let old = there.filter(|old| !work.claimed.contains(&old.ino));
+        let entry = match &node.kind {
+            SourceKind::File { size, content } => {
+                let mut source = content.open().map_err(|error| unreadable(path, &error))?;
+                self.place_contents(old, node.meta, Contents { size: *size, source: &mut *source, path })?
             }
-            None => {
-                work.report.inodes += 1;
-                work.report.written += 1;
-                self.write_node(work, &node.kind, node.meta, path)?
-            }
+            kind => match old {
+                Some(old) if self.is_same(old, kind) => old,
+                _ => self.write_special(kind, node.meta)?,
+            },
         };
+        if Some(entry) == old {
+            self.place_meta(work, entry, node.meta)?;
+        } else {
+            work.report.inodes += 1;
+            work.report.written += 1;
+            work.report.bytes_written += size_of(&node.kind);
+        }
         work.claimed.insert(entry.ino);
         work.placed.insert(id, entry);
         Ok(entry)
@@ -137,111 +145,35 @@ impl<F: FlashMut> Transaction<'_, F> {
         Ok(())
     }
 
-    /// Whether an old inode has the type and contents of a source node.
-    fn is_same(&self, entry: Entry, kind: &SourceKind, path: &[u8]) -> Result<bool, F> {
+    /// Whether an old inode has the type of a source node that is no file, and what that holds.
+    pub(super) fn is_same(&self, entry: Entry, kind: &SourceKind) -> bool {
         // An inode that cannot be read is replaced: that is what an update is for.
-        let Ok(stat) = self.old_tree().stat(entry.ino) else { return Ok(false) };
-        Ok(match kind {
-            SourceKind::Directory(_) => stat.kind == FileKind::Directory,
-            SourceKind::File { size, content } => {
-                stat.kind == FileKind::File && stat.size == *size && self.has_content(entry.ino, content, path)?
+        let Ok(stat) = self.old_tree().stat(entry.ino) else { return false };
+        stat.kind == kind.file_kind()
+            && match kind {
+                SourceKind::File { .. } => false,
+                SourceKind::Symlink(target) => self.old_tree().read_link(entry.ino).is_ok_and(|old| old == *target),
+                SourceKind::CharDevice(device) | SourceKind::BlockDevice(device) => stat.device == Some(*device),
+                SourceKind::Directory(_) | SourceKind::Fifo | SourceKind::Socket => true,
             }
-            SourceKind::Symlink(target) => {
-                stat.kind == FileKind::Symlink && self.old_tree().read_link(entry.ino).is_ok_and(|old| old == *target)
-            }
-            SourceKind::CharDevice(device) => stat.kind == FileKind::CharDevice && stat.device == Some(*device),
-            SourceKind::BlockDevice(device) => stat.kind == FileKind::BlockDevice && stat.device == Some(*device),
-            SourceKind::Fifo => stat.kind == FileKind::Fifo,
-            SourceKind::Socket => stat.kind == FileKind::Socket,
-        })
     }
 
-    fn has_content(&self, ino: u32, content: &Content, path: &[u8]) -> Result<bool, F> {
-        let mut source = content.open().map_err(|error| unreadable(path, &error))?;
-        let Ok(mut file) = self.old_tree().open(ino) else { return Ok(false) };
-        let (mut old, mut new) = (vec![0; CHUNK], vec![0; CHUNK]);
-        let mut offset = 0;
-        loop {
-            let len = fill(&mut *source, &mut new).map_err(|error| unreadable(path, &error))?;
-            match file.read_at(offset, &mut old) {
-                Ok(there) if there == len && old[..len] == new[..len] => {}
-                _ => return Ok(false),
-            }
-            offset += len as u32;
-            if len < CHUNK {
-                return Ok(true);
-            }
-        }
-    }
-
-    fn write_node(&mut self, work: &mut Replace<'_>, kind: &SourceKind, meta: Meta, path: &[u8]) -> Result<Entry, F> {
-        let endian = self.endian();
-        let (kind, data) = match kind {
-            SourceKind::File { size, content } => return self.write_source_file(work, *size, content, meta, path),
-            SourceKind::Directory(_) => (FileKind::Directory, Vec::new()),
-            SourceKind::Symlink(target) => (FileKind::Symlink, target.clone()),
-            SourceKind::CharDevice(device) => (FileKind::CharDevice, Device::encode(*device, endian)),
-            SourceKind::BlockDevice(device) => (FileKind::BlockDevice, Device::encode(*device, endian)),
-            SourceKind::Fifo => (FileKind::Fifo, Vec::new()),
-            SourceKind::Socket => (FileKind::Socket, Vec::new()),
+    /// A new inode for anything but a file.
+    pub(super) fn write_special(&mut self, kind: &SourceKind, meta: Meta) -> Result<Entry, F> {
+        let data = match kind {
+            SourceKind::Symlink(target) => target.clone(),
+            SourceKind::CharDevice(device) | SourceKind::BlockDevice(device) => device.encode(self.endian()),
+            SourceKind::File { .. } | SourceKind::Directory(_) | SourceKind::Fifo | SourceKind::Socket => Vec::new(),
         };
         debug_assert!(data.len() <= MAX_NAME);
+        let kind = kind.file_kind();
         let mode = if kind == FileKind::Symlink { 0o777 } else { meta.mode };
         let ino = self.add_inode(kind, Meta { mode, ..meta }, data)?;
         Ok(Entry { ino, kind })
     }
-
-    fn write_source_file(
-        &mut self,
-        work: &mut Replace<'_>,
-        size: u32,
-        content: &Content,
-        meta: Meta,
-        path: &[u8],
-    ) -> Result<Entry, F> {
-        let mut source = content.open().map_err(|error| unreadable(path, &error))?;
-        let mut file = self.create(meta)?;
-        let mut chunk = vec![0; CHUNK];
-        let mut done = 0u64;
-        loop {
-            let len = fill(&mut *source, &mut chunk).map_err(|error| unreadable(path, &error))?;
-            done += len as u64;
-            if done > u64::from(size) {
-                break;
-            }
-            self.append(&mut file, &chunk[..len])?;
-            if len < CHUNK {
-                break;
-            }
-        }
-        if done != u64::from(size) {
-            let reason = format!("size changed while it was read: {size} bytes before, {done} now");
-            return Err(TxError::Source { path: shown(path), reason });
-        }
-        self.finish(&mut file)?;
-        work.report.bytes_written += done;
-        Ok(Entry { ino: file.ino(), kind: FileKind::File })
-    }
 }
 
-/// Reads until the buffer is full or the source ends.
-fn fill(source: &mut dyn Read, buf: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buf.len() {
-        match source.read(&mut buf[filled..]) {
-            Ok(0) => break,
-            Ok(len) => filled += len,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
-}
-
-fn unreadable<E>(path: &[u8], error: &std::io::Error) -> TxError<E> {
-    TxError::Source { path: shown(path), reason: error.to_string() }
+/// Bytes of a file's contents; 0 for anything else.
+fn size_of(kind: &SourceKind) -> u64 {
+    if let SourceKind::File { size, .. } = kind { u64::from(*size) } else { 0 }
 }

@@ -9,7 +9,10 @@ use crate::inode_kind::{Device, FileKind, Meta};
 use crate::tree::{Stat, Tree};
 use crate::wire::{Compression, Dirent, Inode};
 
+mod estimate;
 mod online;
+#[cfg(feature = "std")]
+mod stream;
 
 const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
 const DIR: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 2000 };
