@@ -1,6 +1,7 @@
 //! Support for the integration tests.
 
 pub mod aged;
+pub mod agent;
 pub mod agreement;
 pub mod kernel;
 pub use kernel_guest::{listing, manifest};
