@@ -15,6 +15,7 @@ mod commit;
 mod commit_block;
 mod digest;
 mod error;
+mod gc;
 mod ops;
 mod overlay;
 mod payload;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use digest::{DigestState, verify_digest};
 pub use error::{PathProblem, TxError};
+pub use gc::{GcOptions, GcPlan, GcReport, gc, plan_gc};
 pub use ops::NewFile;
 pub use overlay::Entry;
 pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};

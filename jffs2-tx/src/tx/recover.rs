@@ -185,7 +185,7 @@ pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index) -> Result<RecoverR
 }
 
 /// An eraseblock that fails is no reason to stop: the tree does not need what is done here.
-fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
+pub(super) fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
     let (done, count) = match action {
         RecoverAction::SealHead { block, head } => (seal_block(flash, block, 0, &head), &mut report.sealed),
         RecoverAction::SealDirent { block, at, node } => (seal_block(flash, block, at, &node), &mut report.sealed),
