@@ -2,22 +2,22 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgGroup, ValueEnum};
 use jffs2_tx::flash::{FlashMut, ReadOnly};
-use jffs2_tx::tx::{KernelSummaries, Transaction, TxOptions};
+use jffs2_tx::tx::{GcOptions, KernelSummaries, Transaction, TxError, TxOptions};
 use jffs2_tx::wire::{CommitPoint, Endian};
 
 use crate::device::Watch;
 use crate::device::summaries::of_this_kernel;
 use crate::failure::{Exit, Failure};
+use crate::gc::collect;
 use crate::image::{ImageArgs, Opened};
 
 mod archive;
 mod new_tree;
-mod progress;
 mod report;
 
 use new_tree::NewTree;
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     /// Write nothing: say what would be written, and whether it fits (exit code 4 if not).
     #[arg(long)]
     dry_run: bool,
+    /// If the update does not fit, free eraseblocks as `gc` does, and try once more. For an archive from standard input, which
+    /// can be read only once, all that can be freed is freed before.
+    #[arg(long, conflicts_with = "dry_run")]
+    gc: bool,
     /// What the log calls this transaction, say the new version: at most 64 bytes.
     #[arg(long, default_value = "", value_parser = parse_label)]
     label: String,
@@ -102,20 +106,47 @@ impl Point {
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     // The new tree first: what the format cannot hold is refused before the image is touched.
-    let tree = NewTree::open(args.root.as_deref(), args.tar.as_deref())?;
+    let tree = args.new_tree()?;
     let outcome = if args.dry_run {
         let Opened { flash, endian, watch } = args.image.open_to_estimate()?;
         update(&mut ReadOnly(flash), endian, tree, &args.options(&watch)?, &watch)
     } else {
-        let Opened { mut flash, endian, watch } = args.image.open_to_write()?;
-        let outcome = update(&mut flash, endian, tree, &args.options(&watch)?, &watch);
-        flash.advise(args.image.path());
+        let mut opened = args.image.open_to_write()?;
+        let outcome = args.apply(&mut opened, tree);
+        opened.flash.advise(args.image.path());
         outcome
     };
     outcome.map_err(|failure| failure.about(args.image.path().display()))?.show(args.json)
 }
 
 impl Args {
+    fn new_tree(&self) -> Result<NewTree, Failure> {
+        NewTree::open(self.root.as_deref(), self.tar.as_deref())
+    }
+
+    /// Updates; with `--gc` frees eraseblocks if that lacks them, and tries once more.
+    fn apply(&self, opened: &mut Opened, tree: NewTree) -> Result<Outcome, Failure> {
+        let Opened { flash, endian, watch } = opened;
+        let options = self.options(watch)?;
+        if self.gc && watch.is_online() {
+            let text = "mounted read-only: --gc moves what the kernel may still read; unmount it first";
+            return Err(Failure::new(Exit::Busy, text));
+        }
+        let collection = |target_free| GcOptions { target_free, summary_readers_only: self.summary_readers_only };
+        // What comes through a pipe comes once.
+        let is_read_once = self.tar.as_deref() == Some(Path::new("-"));
+        if self.gc && is_read_once {
+            collect(flash, *endian, &collection(None))?;
+        }
+        match update(flash, *endian, tree, &options, watch)? {
+            Outcome::Full { needed, reserve, .. } if self.gc && !is_read_once => {
+                collect(flash, *endian, &collection(Some(needed.saturating_add(reserve))))?;
+                update(flash, *endian, self.new_tree()?, &options, watch)
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
     fn options(&self, watch: &Watch) -> Result<TxOptions, Failure> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(TxOptions {
@@ -159,7 +190,12 @@ fn update<F: FlashMut>(
     if options.dry_run {
         return Ok(Outcome::Estimated(Estimated::new(replaced, &tx.estimate()?)));
     }
-    let report = tx.commit()?;
+    let report = match tx.commit() {
+        Err(TxError::NoSpace { needed, free, reserve }) => {
+            return Ok(Outcome::Full { needed, free, reserve, online: options.online });
+        }
+        report => report?,
+    };
     if report.commit_point.is_some() {
         watch.committed(options);
     }

@@ -34,6 +34,7 @@ mod dump;
 mod extract;
 mod failure;
 mod find;
+mod gc;
 mod image;
 mod info;
 mod log;
@@ -41,6 +42,7 @@ mod ls;
 #[cfg(feature = "mount")]
 mod mount;
 mod past;
+mod progress;
 mod recover;
 mod show;
 mod status;
@@ -91,6 +93,8 @@ enum Command {
     Apply(apply::Args),
     /// Clean up behind a transaction that was cut.
     Recover(recover::Args),
+    /// Free eraseblocks by moving what lives in them together. Nothing may have the device mounted.
+    Gc(gc::Args),
     /// What updates have left: clean, leftover, committed; reboot needed. Reads a few pages of each eraseblock.
     Status(status::Args),
 }
@@ -119,6 +123,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(&args),
         Command::Apply(args) => apply::run(&args),
         Command::Recover(args) => recover::run(&args),
+        Command::Gc(args) => gc::run(&args),
         Command::Status(args) => status::run(&args),
     }
 }

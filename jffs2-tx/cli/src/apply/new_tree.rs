@@ -11,9 +11,8 @@ use jffs2_tx::source::{SourceNode, SourceTree};
 use jffs2_tx::tx::{ReplaceReport, Stream, Transaction, TxError};
 
 use super::archive::{Archive, ArchiveError, Kind};
-use super::progress;
 use crate::failure::{Exit, Failure, note};
-use crate::show;
+use crate::{progress, show};
 
 /// Bytes of an archive that are read at once.
 const BUFFER: usize = 64 << 10;

@@ -1,12 +1,19 @@
 //! What `apply` says at the end.
 
-use jffs2_tx::tx::{CommitReport, Estimate, ReplaceReport, TxOptions};
+use jffs2_tx::tx::{CommitReport, Estimate, ReplaceReport, TxError, TxOptions};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::show;
 
 pub(super) enum Outcome {
+    /// Not enough eraseblocks are free: the tree is the old one.
+    Full {
+        needed: u32,
+        free: u32,
+        reserve: u32,
+        online: bool,
+    },
     Applied(Applied),
     Estimated(Estimated),
 }
@@ -14,6 +21,7 @@ pub(super) enum Outcome {
 impl Outcome {
     pub(super) fn show(&self, json: bool) -> Result<Exit, Failure> {
         match self {
+            Self::Full { needed, free, reserve, online } => Err(no_space(*needed, *free, *reserve, *online)),
             Self::Applied(applied) => {
                 show::line(json, applied, || applied.text())?;
                 Ok(Exit::Done)
@@ -24,6 +32,15 @@ impl Outcome {
             }
         }
     }
+}
+
+fn no_space(needed: u32, free: u32, reserve: u32, online: bool) -> Failure {
+    let hint = match online {
+        true => "; unmounted, eraseblocks that hold only what nothing needs would count, too",
+        false => "; gc, or apply --gc, may free some",
+    };
+    let error = TxError::<std::convert::Infallible>::NoSpace { needed, free, reserve };
+    Failure::new(Exit::NoSpace, format!("{error}{hint}"))
 }
 
 /// A transaction that was committed, as `--json` shows it.
