@@ -12,6 +12,7 @@ mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod space;
 mod tar;
 mod update;
 mod xattrs;
