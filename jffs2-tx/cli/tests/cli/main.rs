@@ -13,5 +13,6 @@ mod manifest;
 mod mount;
 mod read;
 mod tar;
+mod tar_apply;
 mod update;
 mod xattrs;
