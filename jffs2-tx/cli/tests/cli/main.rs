@@ -14,5 +14,6 @@ mod mount;
 mod read;
 mod space;
 mod tar;
+mod tar_apply;
 mod update;
 mod xattrs;
