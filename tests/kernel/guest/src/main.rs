@@ -8,7 +8,7 @@
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
 //! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
-//! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
+//! - `SUSPECT case line`: the kernel complains about itself; `ERROR case line`: jffs2 tells of an error; `LOG case line`: all else it says, if wanted;
 //! - `SPENT what=milliseconds...`: where the time has gone, at the end;
 //! - `FATAL text`: the job can't go on.
 
