@@ -29,6 +29,8 @@ const CPU: &str = "max,la57=off,erms=off,fsrm=off";
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a [u8],
+    /// More for the kernel's command line.
+    pub(super) words: &'a str,
     /// Its disks, `/dev/vda` and so on.
     pub(super) drives: Vec<Drive<'a>>,
     pub(super) memory_mib: u32,
@@ -91,7 +93,8 @@ impl Machine<'_> {
         let mut command = Command::new(QEMU);
         command.args(["-machine", "q35,accel=tcg", "-cpu", CPU, "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
-        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs);
+        command.args(["-append", &format!("{COMMAND_LINE} {}", self.words)]);
         for (number, Drive { file, read_only }) in self.drives.iter().enumerate() {
             let file = file.display().to_string().replace(',', ",,");
             let read_only = if *read_only { "on" } else { "off" };
