@@ -2,17 +2,14 @@
 //! and again, on kernels that know summaries and on those that may not.
 
 use anyhow::{Context, Result, ensure};
-use jffs2_tx::flash::MemFlash;
 use jffs2_tx_tests::agent::{
     MTD, MTD_SOURCE, Version, WITH_SUMMARIES, Wear, count_erases, install_config, json, json_number, read_erases,
 };
 use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, Scenario};
-use jffs2_tx_tests::ours::Seen;
 use jffs2_tx_tests::play::{Plays, expect_exit};
 
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LARGE: Device = Device::NandLargePage { blocks: 32 };
-const SMALL: Device = Device::NandSmallPage { blocks: 128 };
 
 /// How many updates follow one another.
 const UPDATES: usize = 10;
@@ -30,7 +27,9 @@ fn ten_updates_under_the_mounted_file_system() -> Result<()> {
         let versions = Version::of_sample(device)?;
         let mut s = Scenario::new(name);
         install_config(&mut s, &kernel, WITH_SUMMARIES);
-        versions.iter().for_each(|version| drop(version.lay_out(&mut s)));
+        for version in &versions {
+            version.lay_out(&mut s);
+        }
         s.load_device(device, &[]);
         s.flash(MTD, versions[0].image.clone());
         count_erases(&mut s);

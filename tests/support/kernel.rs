@@ -181,8 +181,7 @@ impl Kernel {
 
     fn full_initramfs(&self) -> Result<&[u8], Error> {
         if self.full_initramfs.get().is_none() {
-            let program = guest::build_command_line()?;
-            let full = initramfs::with_program(self.initramfs.clone(), "jffs2-tx", &program);
+            let full = initramfs::with_programs(self.initramfs.clone(), &guest::command_line()?);
             // Another thread may have been faster: it has the same.
             let _ = self.full_initramfs.set(full);
         }

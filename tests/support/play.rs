@@ -1,5 +1,7 @@
 //! Scenarios with what must come of them.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 
 use crate::kernel::{Kernel, Playback, Played, Scenario};
@@ -21,8 +23,13 @@ impl<'a> Plays<'a> {
     /// Plays all of them and checks those that were played. Fails with a transcript of those that went wrong, or if the
     /// kernel complains about itself.
     pub fn check(self, kernel: &Kernel) -> Result<Playback> {
+        self.check_with(kernel, &[])
+    }
+
+    /// Likewise, with files as further disks.
+    pub fn check_with(self, kernel: &Kernel, disks: &[&Path]) -> Result<Playback> {
         let (scenarios, checks): (Vec<Scenario>, Vec<Check<'a>>) = self.plays.into_iter().unzip();
-        let playback = kernel.play(&scenarios)?;
+        let playback = kernel.play_with(&scenarios, disks, None)?;
         let mut wrong = Vec::new();
         for (scenario, check) in scenarios.iter().zip(checks) {
             let Some(played) = playback.of(scenario.name()) else { continue };

@@ -112,6 +112,17 @@ impl Scenario {
         self.must(Act::Partition { device: device.to_owned(), start, len })
     }
 
+    /// Clears bits in an error correction code of a programmed NAND page: with one bit, reads of the page have to be
+    /// corrected, with two, error correction has to give up.
+    pub fn spoil(&mut self, device: &str, at: u64, bits: u32) -> At {
+        self.must(Act::Spoil { device: device.to_owned(), at, bits })
+    }
+
+    /// Makes a volume on a UBI device, its number 0.
+    pub fn make_volume(&mut self, device: &str, len: u64) -> At {
+        self.must(Act::MakeVolume { device: device.to_owned(), len })
+    }
+
     /// Mounts a device, such as `mtd0`, for reading only.
     pub fn mount_read_only(&mut self, source: &str) -> At {
         self.must(Act::Mount { source: source.to_owned(), dir: MOUNT_POINT.to_owned(), read_only: true })

@@ -72,6 +72,23 @@ pub enum Act {
         /// How long it is, bytes.
         len: u64,
     },
+    /// Clear bits in an error correction code of a NAND page that is programmed: with one bit, reads of the page are
+    /// corrected, with two, error correction has to give up. The data stay as they are.
+    Spoil {
+        /// The character device.
+        device: String,
+        /// Where the page begins, bytes.
+        at: u64,
+        /// How many bits.
+        bits: u32,
+    },
+    /// Make a volume on a UBI device.
+    MakeVolume {
+        /// The character device, such as `/dev/ubi0`.
+        device: String,
+        /// How large, bytes.
+        len: u64,
+    },
     /// Mount a jffs2 file system.
     Mount {
         /// What is mounted, such as `mtd0`.
@@ -212,6 +229,8 @@ impl Act {
             Self::Digest { device } => words([&"digest", device]),
             Self::Dump { device, offset } => words([&"dump", device, offset]),
             Self::Partition { device, start, len } => words([&"partition", device, start, len]),
+            Self::Spoil { device, at, bits } => words([&"spoil", device, at, bits]),
+            Self::MakeVolume { device, len } => words([&"make-volume", device, len]),
             Self::Mount { source, dir, read_only } => words([&"mount", source, dir, read_only]),
             Self::Remount { dir, read_only } => words([&"remount", dir, read_only]),
             Self::Unmount { dir } => words([&"unmount", dir]),
@@ -244,6 +263,10 @@ impl Act {
             ["partition", device, start, len] => {
                 Self::Partition { device: text(device), start: start.parse().ok()?, len: len.parse().ok()? }
             }
+            ["spoil", device, at, bits] => {
+                Self::Spoil { device: text(device), at: at.parse().ok()?, bits: bits.parse().ok()? }
+            }
+            ["make-volume", device, len] => Self::MakeVolume { device: text(device), len: len.parse().ok()? },
             ["mount", source, dir, read_only] => {
                 Self::Mount { source: text(source), dir: text(dir), read_only: read_only.parse().ok()? }
             }
@@ -372,7 +395,9 @@ mod tests {
             Act::Flash { device: device.clone(), image: extent },
             Act::Digest { device: device.clone() },
             Act::Dump { device: device.clone(), offset: 4096 },
-            Act::Partition { device, start: 1, len: 2 },
+            Act::Partition { device: device.clone(), start: 1, len: 2 },
+            Act::Spoil { device: device.clone(), at: 2048, bits: 2 },
+            Act::MakeVolume { device, len: 4096 },
             Act::Mount { source: text("mtd0"), dir: dir.clone(), read_only: true },
             Act::Remount { dir: dir.clone(), read_only: false },
             Act::Unmount { dir: dir.clone() },

@@ -62,10 +62,26 @@ struct PartitionRequest {
     data: *const PartitionRange,
 }
 
+/// What a volume shall be, as the kernel's struct has it.
+#[repr(C)]
+struct VolumeRequest {
+    number: i32,
+    alignment: i32,
+    bytes: i64,
+    kind: u8,
+    flags: u8,
+    name_len: i16,
+    padding: [u8; 4],
+    name: [u8; 128],
+}
+
+/// The kind of volume that may be written to at any time.
+const DYNAMIC_VOLUME: u8 = 3;
 /// The request to add a partition.
 const ADD_PARTITION: i32 = 1;
 
 nix::ioctl_write_ptr_bad!(partition_request, nix::request_code_none!(0x12, 105), PartitionRequest);
+nix::ioctl_write_ptr!(make_volume, b'o', 0, VolumeRequest);
 nix::ioctl_write_ptr!(mem_get_bad_block, b'M', 11, i64);
 nix::ioctl_write_ptr!(mem_set_bad_block, b'M', 12, i64);
 nix::ioctl_write_ptr!(mem_erase, b'M', 20, EraseRange);
@@ -113,6 +129,24 @@ pub(crate) fn add_partition(mtd: &File, name: &str, start: u64, length: u64) -> 
     let request = PartitionRequest { op: ADD_PARTITION, flags: 0, data_len, data: &raw const range };
     // SAFETY: both structs have the layout of the kernel's, which only reads them; they outlive the call.
     unsafe { partition_request(mtd.as_raw_fd(), &raw const request) }.map(drop)
+}
+
+/// Makes volume 0 of a UBI device.
+pub(crate) fn make_ubi_volume(ubi: &File, name: &str, length: u64) -> Result<(), Errno> {
+    let mut request = VolumeRequest {
+        number: 0,
+        alignment: 1,
+        bytes: i64::try_from(length).map_err(|_| Errno::EOVERFLOW)?,
+        kind: DYNAMIC_VOLUME,
+        flags: 0,
+        name_len: i16::try_from(name.len()).map_err(|_| Errno::EOVERFLOW)?,
+        padding: [0; 4],
+        name: [0; 128],
+    };
+    // The last byte stays 0.
+    request.name[..127].iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    // SAFETY: the struct has the layout of the kernel's, which only reads it; it outlives the call.
+    unsafe { make_volume(ubi.as_raw_fd(), &raw const request) }.map(drop)
 }
 
 /// Programs the beginning of the free spare area of the page at `start`.

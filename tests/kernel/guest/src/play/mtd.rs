@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kernel_guest::listing::hex;
 use sha2::{Digest, Sha256};
 
+use crate::chip;
 use crate::sys::{self, OobLayout};
 
 /// The cleanmarker in the spare area of an eraseblock that is ready for use.
@@ -96,6 +97,12 @@ impl Mtd {
             disk.write_all_at(&block, offset + start).context("write to the second disk")?;
         }
         disk.sync_all().context("write to the second disk")
+    }
+
+    /// Clears bits in an error correction code of the page at `at`.
+    pub(super) fn spoil(&self, at: u64, bits: u32) -> Result<()> {
+        ensure!(self.is_nand, "only NAND has error correction");
+        chip::spoil(&self.file, self.page_size as usize, at, bits)
     }
 
     fn block(&self, start: u64) -> Result<Vec<u8>> {
