@@ -365,8 +365,7 @@ impl IndexBuilder {
         let index = &mut self.index;
         index.blocks.push(BlockInfo {
             state: found.state,
-            live: found.xattr_nodes() as u32
-                + found.unknown.iter().filter(|node| Compat::of(node.nodetype) == Compat::Copy).count() as u32,
+            live: found.unknown.iter().filter(|node| Compat::of(node.nodetype) == Compat::Copy).count() as u32,
             visible: found.visible_nodes() as u32,
             written_end: found.written_end,
             summary_only: found.summary_only(),

@@ -18,6 +18,7 @@ mod contents;
 mod digest;
 mod error;
 mod estimate;
+mod gc;
 mod ops;
 mod overlay;
 mod payload;
@@ -33,6 +34,7 @@ mod tests;
 pub use digest::{DigestState, verify_digest};
 pub use error::{PathProblem, TxError};
 pub use estimate::Estimate;
+pub use gc::{GcOptions, GcPlan, GcReport, gc, plan_gc};
 pub use ops::NewFile;
 pub use overlay::Entry;
 pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};
@@ -61,7 +63,7 @@ pub struct TxOptions {
     /// *summary* commit.
     pub summary_readers_only: bool,
     /// The flash is mounted read-only: only eraseblocks in which no reader sees a node are touched (`DESIGN.md`
-    /// section 9). The mounted tree stays the old one; the next mount sees the new one.
+    /// section 10). The mounted tree stays the old one; the next mount sees the new one.
     pub online: bool,
     /// Whether *summary* may be chosen. One that is asked for is made all the same.
     pub kernel_summaries: KernelSummaries,

@@ -32,7 +32,7 @@ fn the_stock_kernel_reads_what_mkfs_wrote() -> Result<()> {
         kernel.version(),
         report.seconds,
         report.boot_seconds,
-        report.mounts_per_second
+        report.mounts_per_second()
     );
     ensure!(report.log.is_empty(), "the kernel complains about itself: {:#?}", report.log);
     for result in &report.results {
@@ -59,8 +59,11 @@ fn how_fast() -> Result<()> {
             let mut job = Job::new(device);
             job.cases.extend((0..300).map(|cut| make_case(format!("cut-{cut}"), torn(&whole, cut))));
             let report = kernel.run(&job)?;
-            let (boot, speed) = (report.boot_seconds, report.mounts_per_second);
-            println!("{device:?} {what}: boot {boot:.1} s, {speed:.0} mounts/s, {:.1} s in all", report.seconds);
+            let (boot, speed) = (report.boot_seconds, report.mounts_per_second());
+            println!(
+                "{device:?} {what}: boot {boot:.1} s, {speed:.0} mounts/s, {:.1} s in all ({})",
+                report.seconds, report.spent
+            );
             ensure!(report.log.is_empty(), "the kernel complains about itself: {:#?}", report.log);
         }
     }

@@ -104,6 +104,11 @@ impl Kernel {
         })
     }
 
+    /// The newest kernel of a series, such as `6.12`, that Debian's package lists have here.
+    pub fn debian_series(series: &str) -> Result<Self, Error> {
+        Self::debian(Some(&debian::newest_package(series)?))
+    }
+
     /// How long the guest may say nothing before it is taken for hung and ended; 120 s unless set.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {

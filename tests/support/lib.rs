@@ -7,6 +7,7 @@ pub mod kernel;
 pub use kernel_guest::{listing, manifest};
 pub mod ours;
 pub mod play;
+pub mod roots;
 pub mod scene;
 pub mod swap;
 pub mod tools;

@@ -28,12 +28,17 @@ impl Scene {
             CommitPoint::Dirent => sample_small_change(),
             CommitPoint::Head | CommitPoint::Summary => sample(),
         };
-        let before = chip_with(device, &old, summaries)?;
+        Self::of(device, point, summaries, &old, &new)
+    }
+
+    /// Updates one tree to another, in one transaction.
+    pub fn of(device: Device, point: CommitPoint, summaries: bool, old: &SourceTree, new: &SourceTree) -> Result<Self> {
+        let before = chip_with(device, old, summaries)?;
         let mut flash = Recorder::new(before.clone());
         let options =
             TxOptions { label: format!("by {point}"), commit_point: Some(point), txid: [7; 16], ..Default::default() };
         let mut tx = Transaction::begin(&mut flash, Endian::Little, options)?;
-        tx.replace_tree(&new, &mut |_, _| {})?;
+        tx.replace_tree(new, &mut |_, _| {})?;
         tx.commit()?;
         let (after, trace) = flash.into_parts();
         Ok(Self { before, after, trace })

@@ -91,6 +91,8 @@ impl Image {
         let (flash, detected) = args.open_flash(false)?;
         args.note_doubts(&detected);
         let index = Index::open(&flash, Rules { endian: detected.endian, summaries: !args.no_summaries })?;
+        // All of the flash has been read.
+        flash.advise(&args.image);
         let file_size = flash.container().data_len();
         Ok(Self { flash, index, detected, file_size })
     }
@@ -135,6 +137,21 @@ impl ImageArgs {
     pub(crate) fn open_to_look(&self) -> Result<(Target, Endian), Failure> {
         let opened = self.open_flash(false).map_err(|failure| failure.about(self.image.display()))?;
         Ok((opened.0, opened.1.endian))
+    }
+
+    /// The image as an update would write to it, but for reading only.
+    pub(crate) fn open_to_estimate(&self) -> Result<Opened, Failure> {
+        self.try_open_to_estimate().map_err(|failure| failure.about(self.image.display()))
+    }
+
+    fn try_open_to_estimate(&self) -> Result<Opened, Failure> {
+        let (flash, detected) = self.open_flash(false)?;
+        if let Target::Image(image) = &flash {
+            let file_len = fs::metadata(&self.image).map_err(io_failure)?.len();
+            refuse_to_write(&detected, image.container(), image.geometry(), file_len)?;
+        }
+        let watch = Watch::start(flash.mtd().map(MtdFlash::info))?;
+        Ok(Opened { flash, endian: detected.endian, watch })
     }
 
     /// The image, and what it is.

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod apply;
 mod cat;
 mod check;
 mod damage;
@@ -33,6 +34,7 @@ mod dump;
 mod extract;
 mod failure;
 mod find;
+mod gc;
 mod image;
 mod info;
 mod log;
@@ -40,10 +42,11 @@ mod ls;
 #[cfg(feature = "mount")]
 mod mount;
 mod past;
+mod progress;
+mod recover;
 mod show;
 mod status;
 mod target;
-mod update;
 
 use failure::{Exit, Failure, complain};
 
@@ -86,10 +89,12 @@ enum Command {
     Find(find::Args),
     /// List the transactions whose markers are on the flash.
     Log(log::Args),
-    /// Make an image's tree equal to a directory, in one transaction.
-    Apply(update::ApplyArgs),
+    /// Make an image's tree equal to a directory or a tar archive, in one transaction.
+    Apply(apply::Args),
     /// Clean up behind a transaction that was cut.
-    Recover(update::RecoverArgs),
+    Recover(recover::Args),
+    /// Free eraseblocks by moving what lives in them together. Nothing may have the device mounted.
+    Gc(gc::Args),
     /// What updates have left: clean, leftover, committed; reboot needed. Reads a few pages of each eraseblock.
     Status(status::Args),
 }
@@ -116,8 +121,9 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::run(&args),
         Command::Find(args) => find::run(&args),
         Command::Log(args) => log::run(&args),
-        Command::Apply(args) => update::apply(&args),
-        Command::Recover(args) => update::recover(&args),
+        Command::Apply(args) => apply::run(&args),
+        Command::Recover(args) => recover::run(&args),
+        Command::Gc(args) => gc::run(&args),
         Command::Status(args) => status::run(&args),
     }
 }

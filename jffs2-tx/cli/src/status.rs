@@ -6,8 +6,8 @@ use jffs2_tx::wire::Marker;
 use serde::Serialize;
 
 use crate::device::flag::Flag;
-use crate::device::{Mounted, advice, mounted};
-use crate::failure::{Exit, Failure, note};
+use crate::device::{Mounted, mounted};
+use crate::failure::{Exit, Failure};
 use crate::image::{ImageArgs, endian_name};
 use crate::show;
 
@@ -87,9 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         bytes_read: seen.bytes_read,
     };
     show::line(args.json, &line, || line.text())?;
-    if let Some(advice) = target.mtd().and_then(advice) {
-        note(&format!("{}: {advice}", args.image.path().display()));
-    }
+    target.advise(args.image.path());
     match (flag, users) {
         (Some(flag), Mounted::Writable { place, .. }) => Err(about(remounted(&flag, &place))),
         _ => Ok(Exit::Done),

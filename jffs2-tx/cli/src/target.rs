@@ -1,6 +1,11 @@
 //! What a command reads or changes: an image file, or an MTD device.
 
+use std::path::Path;
+
 use jffs2_tx::flash::{Container, Ecc, Flash, FlashMut, Geometry, ImageError, ImageFlash, MtdError, MtdFlash};
+
+use crate::device::advice;
+use crate::failure::note;
 
 /// An image file or an MTD device.
 #[derive(Debug)]
@@ -24,6 +29,13 @@ impl Target {
         match self {
             Self::Image(image) => *image.container(),
             Self::Mtd(mtd) => Container::whole(mtd.geometry().size().into()),
+        }
+    }
+
+    /// Says what error correction had to do since a device was opened.
+    pub(crate) fn advise(&self, path: &Path) {
+        if let Some(advice) = self.mtd().and_then(advice) {
+            note(&format!("{}: {advice}", path.display()));
         }
     }
 

@@ -3,7 +3,8 @@
 //! A node is live if the tree could change when it goes, alone or with others of its eraseblock, in any order: an
 //! erase that power cuts short leaves any subset of them. So only winners are live. A loser is not: as long as its
 //! winner stands elsewhere nothing else matters, and where winner and loser share an eraseblock that one has a live
-//! node and stays. Two exceptions below: nodes that make an inode unreadable, names that alone make a directory exist.
+//! node and stays. Exceptions below: nodes that make an inode unreadable, names that alone make a directory exist, a node
+//! that only makes its file long. Of copies with equal versions, as garbage collectors leave them, one is live.
 
 use alloc::vec::Vec;
 
@@ -24,7 +25,7 @@ impl Index {
     /// Flash offsets of the live nodes, ascending.
     #[must_use]
     pub fn live_nodes(&self) -> Vec<u32> {
-        let mut live = Vec::new();
+        let mut live = self.xattrs.live().to_vec();
         for ino in self.reachable() {
             live_inode_nodes(self, ino, &mut live);
             live_dirents(self, ino, &mut live);
@@ -46,7 +47,12 @@ fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
     if index.latest(ino).is_some_and(is_special) && !index.inode(ino).one_node {
         live.extend(nodes.iter().map(|node| node.at));
     }
-    let (_, found) = extents(nodes);
+    let (size, found) = extents(nodes);
+    // Where the end is a gap the size comes from a node behind it that has been cut off.
+    if found.last().is_some_and(|last| last.end < size) || found.is_empty() && size > 0 {
+        let end = |node: &&InodeRecord| node.offset.saturating_add(node.dsize);
+        live.extend(nodes.iter().filter(|node| node.good && node.dsize > 0).max_by_key(end).map(|node| node.at));
+    }
     live.extend(found.iter().map(|extent| nodes[extent.node].at));
 }
 

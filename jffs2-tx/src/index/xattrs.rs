@@ -6,8 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::scan::{BlockScan, XattrRecord};
-use crate::wire::Xref;
+use crate::scan::{BlockScan, XattrRecord, XrefRecord};
 
 /// Extended attributes of a file system. Takes no memory when there are none.
 #[derive(Clone, Debug, Default)]
@@ -15,13 +14,15 @@ pub(super) struct Xattrs {
     /// The counting node of each, ascending by xid.
     attributes: Vec<XattrRecord>,
     /// Ties to attributes that are there, ascending by inode number and sequence number.
-    ties: Vec<Xref>,
+    ties: Vec<XrefRecord>,
+    /// Flash offsets of the nodes that count, those that take attributes away included.
+    live: Vec<u32>,
 }
 
 impl Xattrs {
     pub(super) fn add(&mut self, found: &BlockScan) {
         self.attributes.extend_from_slice(&found.xattrs);
-        self.ties.extend(found.xrefs.iter().map(|record| record.xref));
+        self.ties.extend_from_slice(&found.xrefs);
     }
 
     /// Keeps what counts, once everything is added.
@@ -29,23 +30,32 @@ impl Xattrs {
         // Stable: where versions are equal the later scanned stays last, and wins.
         self.attributes.sort_by_key(|node| (node.xid, node.version));
         keep_last(&mut self.attributes, |node| node.xid);
-        self.ties.sort_unstable_by_key(|tie| (tie.ino, tie.xid, tie.seqno));
-        keep_last(&mut self.ties, |tie| (tie.ino, tie.xid));
+        self.ties.sort_unstable_by_key(|tie| (tie.xref.ino, tie.xref.xid, tie.xref.seqno, tie.at));
+        keep_last(&mut self.ties, |tie| (tie.xref.ino, tie.xref.xid));
+        self.live = self.attributes.iter().map(|node| node.at).chain(self.ties.iter().map(|tie| tie.at)).collect();
         let attributes = &self.attributes;
-        self.ties.retain(|tie| !tie.is_deletion() && find(attributes, tie.xid).is_some());
-        self.ties.sort_unstable_by_key(|tie| (tie.ino, tie.seqno, tie.xid));
+        self.ties.retain(|tie| !tie.xref.is_deletion() && find(attributes, tie.xref.xid).is_some());
+        self.ties.sort_unstable_by_key(|tie| (tie.xref.ino, tie.xref.seqno, tie.xref.xid));
         self.ties.shrink_to_fit();
     }
 
     /// Nodes of the attributes that are tied to an inode, the tie with the highest sequence number first.
     pub(super) fn of(&self, ino: u32) -> impl Iterator<Item = &XattrRecord> {
-        let start = self.ties.partition_point(|tie| tie.ino < ino);
-        let len = self.ties[start..].partition_point(|tie| tie.ino == ino);
-        self.ties[start..start + len].iter().rev().filter_map(|tie| find(&self.attributes, tie.xid))
+        let start = self.ties.partition_point(|tie| tie.xref.ino < ino);
+        let len = self.ties[start..].partition_point(|tie| tie.xref.ino == ino);
+        self.ties[start..start + len].iter().rev().filter_map(|tie| find(&self.attributes, tie.xref.xid))
+    }
+
+    /// Flash offsets of the nodes that count: the newest of each attribute, tied or not, for Linux would give its number
+    /// away again; the newest tie of each attribute to an inode, also one that takes it away.
+    pub(super) fn live(&self) -> &[u32] {
+        &self.live
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.attributes.capacity() * size_of::<XattrRecord>() + self.ties.capacity() * size_of::<Xref>()
+        self.attributes.capacity() * size_of::<XattrRecord>()
+            + self.ties.capacity() * size_of::<XrefRecord>()
+            + self.live.capacity() * size_of::<u32>()
     }
 }
 

@@ -107,8 +107,8 @@ fn file_of(path: &Path, host: &Metadata) -> Result<SourceKind, Refusal> {
 fn meta_of(host: &Metadata) -> Result<Meta, Refusal> {
     Ok(Meta {
         mode: host.mode() & 0o7777,
-        uid: u16::try_from(host.uid()).map_err(|_| Refusal::Uid(host.uid()))?,
-        gid: u16::try_from(host.gid()).map_err(|_| Refusal::Gid(host.gid()))?,
+        uid: u16::try_from(host.uid()).map_err(|_| Refusal::Uid(host.uid().into()))?,
+        gid: u16::try_from(host.gid()).map_err(|_| Refusal::Gid(host.gid().into()))?,
         mtime: u32::try_from(host.mtime()).map_err(|_| Refusal::Time(host.mtime()))?,
     })
 }

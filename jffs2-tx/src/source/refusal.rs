@@ -67,10 +67,10 @@ pub enum Refusal {
     Mode(u32),
     /// Owners are 0 to 65535.
     #[error("uid {0} is over 65535, the most that JFFS2 holds: change the owner")]
-    Uid(u32),
+    Uid(u64),
     /// Groups are 0 to 65535.
     #[error("gid {0} is over 65535, the most that JFFS2 holds: change the group")]
-    Gid(u32),
+    Gid(u64),
     /// Modification times are 0 to 2^32 - 1 seconds since 1970.
     #[error("the modification time, {0} s since 1970, is outside 1970 to 2106: touch it")]
     Time(i64),

@@ -60,7 +60,7 @@ pub struct RecoverReport {
 }
 
 impl RecoverReport {
-    fn count(&mut self, action: &RecoverAction) -> &mut u32 {
+    pub(super) fn count(&mut self, action: &RecoverAction) -> &mut u32 {
         match action {
             RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => &mut self.sealed,
             RecoverAction::EraseHidden { .. } => &mut self.erased_hidden,
@@ -213,7 +213,7 @@ fn tidying<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<Vec<Recov
 }
 
 /// An eraseblock that fails is no reason to stop: the tree does not need what is done here.
-fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
+pub(super) fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
     let done = match &action {
         RecoverAction::SealHead { block, head } => seal_block(flash, *block, 0, head),
         RecoverAction::SealDirent { block, at, node } => seal_block(flash, *block, *at, node),

@@ -14,12 +14,12 @@ mod online;
 #[cfg(feature = "std")]
 mod stream;
 
-const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
-const DIR: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 2000 };
+pub(super) const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1000 };
+pub(super) const DIR: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 2000 };
 
-type Listing = BTreeMap<Vec<u8>, (Stat, Vec<u8>)>;
+pub(super) type Listing = BTreeMap<Vec<u8>, (Stat, Vec<u8>)>;
 
-fn flashes() -> Vec<MemFlash> {
+pub(super) fn flashes() -> Vec<MemFlash> {
     let shapes = [
         (FlashKind::Nor, 512 << 10, 16 << 10, 1),
         (FlashKind::Nor, 1 << 20, 64 << 10, 4),
@@ -31,11 +31,11 @@ fn flashes() -> Vec<MemFlash> {
     shapes.map(|(kind, size, eb, ws)| MemFlash::new(Geometry::new(kind, size, eb, ws).unwrap())).into()
 }
 
-fn rules(endian: Endian, summaries: bool) -> Rules {
+pub(super) fn rules(endian: Endian, summaries: bool) -> Rules {
     Rules { endian, summaries }
 }
 
-fn list(flash: &MemFlash, rules: Rules) -> Listing {
+pub(super) fn list(flash: &MemFlash, rules: Rules) -> Listing {
     let index = Index::open(flash, rules).unwrap();
     let tree = Tree::new(flash, &index);
     let entry = |path: Vec<u8>, ino| {
@@ -51,7 +51,7 @@ fn list(flash: &MemFlash, rules: Rules) -> Listing {
     tree.walk(ROOT).map(|step| entry(step.path, step.ino)).collect()
 }
 
-fn options(point: Option<CommitPoint>, n: u8) -> TxOptions {
+pub(super) fn options(point: Option<CommitPoint>, n: u8) -> TxOptions {
     TxOptions {
         label: format!("update {n}"),
         commit_point: point,
@@ -61,7 +61,7 @@ fn options(point: Option<CommitPoint>, n: u8) -> TxOptions {
     }
 }
 
-fn noise(len: usize, seed: u32) -> Vec<u8> {
+pub(super) fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state << 13;
@@ -73,7 +73,7 @@ fn noise(len: usize, seed: u32) -> Vec<u8> {
 }
 
 /// A first tree, from nothing.
-fn populate(flash: &mut MemFlash, endian: Endian) {
+pub(super) fn populate(flash: &mut MemFlash, endian: Endian) {
     let mut tx = Transaction::begin(flash, endian, options(None, 1)).unwrap();
     tx.set_meta(b"/", Meta { mode: 0o700, uid: 5, gid: 6, mtime: 77 }).unwrap();
     tx.mkdir(b"/etc", DIR).unwrap();
@@ -95,7 +95,7 @@ fn populate(flash: &mut MemFlash, endian: Endian) {
 }
 
 /// A change in every part of the tree.
-fn change(
+pub(super) fn change(
     flash: &mut MemFlash,
     endian: Endian,
     point: Option<CommitPoint>,

@@ -32,6 +32,20 @@ pub(super) fn default_package() -> Result<String, Error> {
     package.map(str::to_owned).ok_or_else(|| Error::NoPackage(META.to_owned()))
 }
 
+/// The newest package of a series, such as `6.12`, that is for any machine.
+pub(super) fn newest_package(series: &str) -> Result<String, Error> {
+    let start = format!("linux-image-{series}.");
+    let text = output(Command::new("apt-cache").args(["pkgnames", &start]), "apt-cache", "apt")?;
+    let text = String::from_utf8_lossy(&text);
+    // Names such as linux-image-6.12.117+deb12-amd64; others have one word more, such as cloud, rt or unsigned.
+    let version = |name: &str| -> Option<Vec<u32>> {
+        let numbers = name.strip_prefix(&start)?.strip_suffix("-amd64").filter(|numbers| !numbers.contains('-'))?;
+        Some(numbers.split(|char: char| !char.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect())
+    };
+    let newest = text.lines().filter_map(|name| Some((version(name)?, name))).max();
+    newest.map(|(_, name)| name.to_owned()).ok_or_else(|| Error::NoPackage(format!("{start}*")))
+}
+
 /// The kernel of a package: from the cache, else from Debian.
 pub(super) fn fetch(package: &str) -> Result<KernelFiles, Error> {
     let cache = target_folder()?.join("kernel");

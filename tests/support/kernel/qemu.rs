@@ -22,6 +22,9 @@ const QEMU_PACKAGE: &str = "qemu-system-x86";
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcupdate.rcu_expedited=1 mitigations=off nokaslr audit=0 \
      lsm= cryptomgr.notests ipv6.disable=1 tsc=reliable no_timer_check random.trust_cpu=on";
 
+/// A processor that has it all, but for what makes the kernel copy byte by byte, which emulation is slow at.
+const CPU: &str = "max,la57=off,erms=off,fsrm=off";
+
 /// What the machine is made of.
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
@@ -86,7 +89,7 @@ impl Machine<'_> {
 
     fn spawn(&self, initramfs: &Path) -> Result<Running, Error> {
         let mut command = Command::new(QEMU);
-        command.args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off", "-m", &self.memory_mib.to_string()]);
+        command.args(["-machine", "q35,accel=tcg", "-cpu", CPU, "-m", &self.memory_mib.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
         for (number, Drive { file, read_only }) in self.drives.iter().enumerate() {

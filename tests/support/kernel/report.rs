@@ -26,11 +26,20 @@ pub struct Report {
     pub seconds: f64,
     /// From the start of QEMU to the first case.
     pub boot_seconds: f64,
-    /// Mounts, failed ones too, over the time without the boot.
-    pub mounts_per_second: f64,
+    /// Mounts, failed ones too.
+    pub mounts: u32,
+    /// From the first case to the end of the last one.
+    pub judging_seconds: f64,
+    /// What that time was spent on, as the guest says it: `prepare=milliseconds mount=...`.
+    pub spent: String,
 }
 
 impl Report {
+    /// Mounts over the time without the boot.
+    pub fn mounts_per_second(&self) -> f64 {
+        f64::from(self.mounts) / self.judging_seconds.max(f64::EPSILON)
+    }
+
     /// The outcome of one phase of a case.
     pub fn outcome(&self, name: &str, phase: Phase) -> Option<&Outcome> {
         self.results.iter().find(|result| result.name == name && result.phase == phase).map(|result| &result.outcome)
@@ -76,9 +85,10 @@ pub(super) fn parse(console: Console) -> Result<Report, Error> {
     if !parser.done {
         return Err(parser.unfinished(&console));
     }
-    let judging = parser.end.saturating_sub(parser.start).as_secs_f64();
     Ok(Report {
-        mounts_per_second: parser.mounts as f64 / judging.max(f64::EPSILON),
+        mounts: parser.mounts,
+        judging_seconds: parser.end.saturating_sub(parser.start).as_secs_f64(),
+        spent: parser.spent,
         results: parser.results,
         log: parser.log,
         dumps: HashMap::new(),
@@ -93,6 +103,7 @@ struct Parser {
     results: Vec<CaseResult>,
     listings: HashMap<String, Vec<String>>,
     log: Vec<String>,
+    spent: String,
     mounts: u32,
     start: Duration,
     end: Duration,
@@ -105,6 +116,7 @@ impl Parser {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "READY" => self.start = time,
+            "SPENT" => rest.clone_into(&mut self.spent),
             "DONE" => (self.end, self.done) = (time, true),
             "RESULT" => {
                 let result = self.result(rest).ok_or_else(|| Error::Line(line.to_owned()))?;
@@ -178,7 +190,7 @@ mod tests {
         assert!(a.outcome.is("00ff"));
         assert_eq!(b.outcome, Outcome::Error("mount: EIO: I/O error".to_owned()));
         assert_eq!(report.log, ["b BUG: something"]);
-        assert_eq!((report.boot_seconds, report.mounts_per_second), (2.0, 2.0 / 5.0));
+        assert_eq!((report.boot_seconds, report.mounts_per_second()), (2.0, 2.0 / 5.0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use alloc::{string::String, vec, vec::Vec};
 use super::*;
 use crate::flash::{FlashKind, Geometry, MemFlash};
 use crate::index::Index;
-use crate::scan::{Rules, scan_block};
+use crate::scan::{Rules, XrefRecord, scan_block};
 use crate::wire::{Dirent, Endian, Summary, SummaryEntry, Xref};
 
 const EB: usize = 16 << 10;
@@ -263,6 +263,6 @@ fn no_attributes_no_memory() {
         }
         Index::open(&flash(vec![block.bytes]), Rules { endian: Endian::Little, summaries: true }).unwrap().memory()
     };
-    let cost = size_of::<XattrRecord>() + size_of::<Xref>();
+    let cost = size_of::<XattrRecord>() + size_of::<XrefRecord>() + 2 * size_of::<u32>();
     assert_eq!(with(true), with(false) + cost);
 }

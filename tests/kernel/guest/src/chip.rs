@@ -73,9 +73,11 @@ impl Chip {
 
     /// How much to write to it.
     pub(crate) fn amount(&self, mode: Mode) -> Amount {
-        let file = self.step.block_size as usize / 2;
-        let twice_over = 4 * self.step.blocks;
-        Amount { file, times: if mode == Mode::Heavy { twice_over } else { 3 } }
+        let block_size = self.step.block_size as usize;
+        match mode {
+            Mode::Heavy => Amount { file: block_size / 2, times: 4 * self.step.blocks },
+            _ => Amount { file: block_size / 8, times: 3 },
+        }
     }
 
     /// Number of eraseblocks.

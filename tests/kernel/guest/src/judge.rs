@@ -11,6 +11,7 @@ use kernel_guest::script::{Age, BlockStep, CaseStep, DeviceStep, Mode, Phase, St
 use nix::mount::{MsFlags, mount, umount};
 
 use crate::chip::Chip;
+use crate::clock::{Clock, On};
 use crate::disk::Disk;
 use crate::kernel_log::KernelLog;
 use crate::memo::Memo;
@@ -26,16 +27,23 @@ pub(crate) struct Judge<'a> {
     log: KernelLog,
     blocks: HashMap<u32, BlockStep>,
     chip: Option<Chip>,
-    memo: Memo,
+    tools: Tools,
     /// The id of what each eraseblock shall hold; none stands for erased.
     wanted: Vec<Option<u32>>,
+}
+
+/// What is kept from case to case.
+#[derive(Default)]
+struct Tools {
+    memo: Memo,
+    clock: Clock,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(disk: &'a Disk) -> Result<Self> {
         fs::create_dir_all(MOUNT_POINT)?;
         let log = KernelLog::open(disk.wants_log())?;
-        Ok(Self { disk, log, blocks: HashMap::new(), chip: None, memo: Memo::default(), wanted: Vec::new() })
+        Ok(Self { disk, log, blocks: HashMap::new(), chip: None, tools: Tools::default(), wanted: Vec::new() })
     }
 
     pub(crate) fn run(&mut self) -> Result<()> {
@@ -47,6 +55,7 @@ impl<'a> Judge<'a> {
                 Step::Case(step) => self.judge(&step)?,
             }
         }
+        println!("SPENT {}", self.tools.clock);
         Ok(())
     }
 
@@ -66,12 +75,12 @@ impl<'a> Judge<'a> {
         self.renew_worn_chip()?;
         match self.prepare() {
             Err(error) => report_error(case, Phase::Prepare, &error),
-            Ok((chip, memo)) => match case.mode {
-                Mode::ReadOnly => look(chip, memo, case, Phase::ReadOnly),
+            Ok((chip, tools)) => match case.mode {
+                Mode::ReadOnly => look(chip, tools, case, Phase::ReadOnly),
                 Mode::ReadWrite | Mode::Heavy => {
-                    look_and_work(chip, memo, case);
+                    look_and_work(chip, tools, case);
                     chip.forget();
-                    look(chip, memo, case, Phase::Remount);
+                    look(chip, tools, case, Phase::Remount);
                 }
                 Mode::Age(age) => {
                     if let Err(error) = age_and_look(chip, case, age) {
@@ -103,30 +112,37 @@ impl<'a> Judge<'a> {
     }
 
     /// Brings the chip to the wanted state.
-    fn prepare(&mut self) -> Result<(&mut Chip, &mut Memo)> {
+    fn prepare(&mut self) -> Result<(&mut Chip, &mut Tools)> {
         let chip = self.chip.as_mut().context("no device yet")?;
-        for (index, id) in self.wanted.iter().enumerate() {
-            let block = id.map(|id| self.blocks.get(&id).context("unknown block")).transpose()?;
-            chip.bring(index, block, |block| self.disk.content(block.offset, block.len.into()))
-                .with_context(|| format!("eraseblock {index}"))?;
-        }
-        Ok((chip, &mut self.memo))
+        self.tools.clock.time(On::Preparing, || {
+            self.wanted.iter().enumerate().try_for_each(|(index, id)| {
+                let block = id.map(|id| self.blocks.get(&id).context("unknown block")).transpose()?;
+                let content = |block: &BlockStep| self.disk.content(block.offset, block.len.into());
+                chip.bring(index, block, content).with_context(|| format!("eraseblock {index}"))
+            })
+        })?;
+        Ok((chip, &mut self.tools))
     }
 }
 
 /// Mounts read-only and reports the tree.
-fn look(chip: &Chip, memo: &mut Memo, case: &CaseStep, phase: Phase) {
-    let walked = mounted(chip, MsFlags::MS_RDONLY, None, |root| memo.walk(root));
+fn look(chip: &Chip, tools: &mut Tools, case: &CaseStep, phase: Phase) {
+    let Tools { memo, clock } = tools;
+    let walked =
+        timed(clock, chip, MsFlags::MS_RDONLY, None, |root, clock| clock.time(On::Walking, || memo.walk(root)));
     report(case, phase, walked);
 }
 
 /// Mounts for writing, reports the tree, and works in it.
-fn look_and_work(chip: &Chip, memo: &mut Memo, case: &CaseStep) {
+fn look_and_work(chip: &Chip, tools: &mut Tools, case: &CaseStep) {
+    let Tools { memo, clock } = tools;
     let mut worked = Ok(());
-    let walked = mounted(chip, MsFlags::empty(), case.dump.map(|_| ONLY_ZLIB), |root| {
-        let entries = memo.walk(root)?;
-        worked = work::work(root, &entries, &chip.amount(case.mode));
-        nix::unistd::sync();
+    let walked = timed(clock, chip, MsFlags::empty(), case.dump.map(|_| ONLY_ZLIB), |root, clock| {
+        let entries = clock.time(On::Walking, || memo.walk(root))?;
+        clock.time(On::Working, || {
+            worked = work::work(root, &entries, &chip.amount(case.mode));
+            nix::unistd::sync();
+        });
         Ok(entries)
     });
     report(case, Phase::ReadWrite, walked);
@@ -166,10 +182,23 @@ pub(crate) fn mounted<T>(
     options: Option<&str>,
     act: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
+    timed(&mut Clock::default(), chip, flags, options, |root, _| act(root))
+}
+
+/// The same, with the time counted that mounting and unmounting take.
+fn timed<T>(
+    clock: &mut Clock,
+    chip: &Chip,
+    flags: MsFlags,
+    options: Option<&str>,
+    act: impl FnOnce(&Path, &mut Clock) -> Result<T>,
+) -> Result<T> {
     let source = chip.mount_source();
-    mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, options).context("mount")?;
-    let outcome = act(Path::new(MOUNT_POINT));
-    umount(MOUNT_POINT).context("unmount")?;
+    clock
+        .time(On::Mounting, || mount(Some(source.as_str()), MOUNT_POINT, Some("jffs2"), flags, options))
+        .context("mount")?;
+    let outcome = act(Path::new(MOUNT_POINT), clock);
+    clock.time(On::Unmounting, || umount(MOUNT_POINT)).context("unmount")?;
     outcome
 }
 

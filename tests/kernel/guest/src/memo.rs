@@ -10,7 +10,7 @@ use anyhow::Result;
 use kernel_guest::listing::{self, Entry};
 
 /// How many bytes of files are remembered.
-const CAPACITY: usize = 64 << 20;
+const CAPACITY: usize = 160 << 20;
 /// How many contents of one path are remembered: an update has an old and a new one, a power cut may leave others.
 const VARIANTS: usize = 4;
 

@@ -1,0 +1,409 @@
+//! A tar archive, read once from start to end: ustar, GNU and pax.
+//!
+//! Headers are those of the `tar` crate; its iteration is not used. That takes an archive which ends between two members for
+//! a whole one, splits pax records at newlines (an attribute with one in its value hides the path behind it), reads extensions
+//! of any size into memory, and does not know sparse files of pax archives.
+
+use std::io::{self, Read};
+
+use jffs2_tx::inode_kind::{Device, Meta};
+use jffs2_tx::source::{Refusal, SourceKind};
+use tar::Header;
+
+use crate::show;
+
+mod records;
+mod sparse;
+
+use records::Records;
+use sparse::Sparse;
+
+const RECORD: usize = 512;
+/// Longest extension (long name, pax records, sparse map), bytes.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// What compressed files begin with, and what reads them.
+const COMPRESSED: [(&[u8], &str, &str); 6] = [
+    (b"\x1f\x8b", "gzip", "zcat"),
+    (b"\xfd7zXZ\0", "xz", "xzcat"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstdcat"),
+    (b"BZh", "bzip2", "bzcat"),
+    (b"\x04\x22\x4d\x18", "lz4", "lz4cat"),
+    (b"LZIP", "lzip", "lzip -dc"),
+];
+
+/// Why an archive cannot be read on.
+#[derive(Debug)]
+pub(super) enum ArchiveError {
+    Io(io::Error),
+    /// Not plain tar.
+    Compressed {
+        by: &'static str,
+        reader: &'static str,
+    },
+    /// Nothing in it: that would remove everything.
+    Empty,
+    /// What is wrong, and where.
+    Bad {
+        at: u64,
+        what: String,
+    },
+    /// A member that JFFS2 cannot hold.
+    Refused {
+        path: Vec<u8>,
+        reason: Refusal,
+    },
+}
+
+impl std::fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Compressed { by, reader } => {
+                write!(f, "compressed by {by}: pipe it in, `{reader} FILE | jffs2-tx apply IMG --tar -`")
+            }
+            Self::Empty => write!(f, "the archive has no entries: that would remove everything"),
+            Self::Bad { at, what } => write!(f, "{what}, at byte {at} of the archive"),
+            Self::Refused { path, reason } => write!(f, "{}: {reason}", show::text(path)),
+        }
+    }
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A member of an archive.
+pub(super) struct Member {
+    pub(super) path: Vec<u8>,
+    pub(super) meta: Meta,
+    pub(super) kind: Kind,
+    /// It has extended attributes or ACLs.
+    pub(super) has_attributes: bool,
+}
+
+pub(super) enum Kind {
+    /// A file of so many bytes, to be had of [`Archive::contents`].
+    File(u64),
+    /// A hard link to a path.
+    Link(Vec<u8>),
+    Special(SourceKind),
+}
+
+pub(super) struct Archive<R> {
+    source: R,
+    /// Bytes read.
+    at: u64,
+    /// A record that was read in advance.
+    first: Option<Box<[u8; RECORD]>>,
+    globals: Records,
+    /// Stored bytes of the member that were not read yet, and what fills their last record.
+    stored: u64,
+    padding: u64,
+    /// Where the stored bytes belong, if that is not one after the other.
+    sparse: Option<Sparse>,
+}
+
+/// Headers in front of a member that say more of it.
+#[derive(Default)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Option<Records>,
+}
+
+impl<R: Read> Archive<R> {
+    /// Reads the first record: whether it is an archive at all.
+    pub(super) fn open(source: R) -> Result<Self, ArchiveError> {
+        let globals = Records::default();
+        let mut archive = Self { source, at: 0, first: None, globals, stored: 0, padding: 0, sparse: None };
+        let mut start = Box::new([0; RECORD]);
+        let len = archive.fill(&mut start[..])?;
+        if let Some((_, by, reader)) = COMPRESSED.into_iter().find(|(magic, ..)| start[..len].starts_with(magic)) {
+            return Err(ArchiveError::Compressed { by, reader });
+        }
+        if len < RECORD || start.iter().any(|byte| *byte != 0) && !has_good_checksum(&start) {
+            return Err(archive.bad("not a tar archive"));
+        }
+        archive.first = Some(start);
+        Ok(archive)
+    }
+
+    /// The next member; `None` at the end, where all of the source has been read.
+    pub(super) fn next(&mut self) -> Result<Option<Member>, ArchiveError> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip()?;
+            let record = self.record()?.ok_or_else(|| self.bad("the archive ends without its end mark: cut short?"))?;
+            if record.iter().all(|byte| *byte == 0) {
+                self.end()?;
+                return Ok(None);
+            }
+            if !has_good_checksum(&record) {
+                return Err(self.bad("damaged header: its checksum is wrong"));
+            }
+            let mut header = Header::new_old();
+            header.as_mut_bytes().copy_from_slice(&record[..]);
+            match header.entry_type().as_byte() {
+                b'L' => extensions.path = Some(self.name(&header)?),
+                b'K' => extensions.link = Some(self.name(&header)?),
+                b'x' => extensions.records = Some(self.records(&header)?),
+                b'g' => {
+                    let records = self.records(&header)?;
+                    self.globals.extend(records);
+                }
+                // A volume's label.
+                b'V' => self.begin(header.entry_size()?),
+                _ => return self.member(&header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// The bytes of the member that is a file.
+    pub(super) fn contents(&mut self) -> impl Read + '_ {
+        Contents { archive: self }
+    }
+
+    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, ArchiveError> {
+        let local = extensions.records.unwrap_or_default();
+        let find = |key: &str| local.find(key).or_else(|| self.globals.find(key));
+        let number = |key: &str| match find(key) {
+            Some(value) => records::number(value).map(Some).ok_or_else(|| self.bad(&format!("bad pax record {key}"))),
+            None => Ok(None),
+        };
+        let is_sparse = find("GNU.sparse.major").is_some();
+        if !is_sparse && local.has_prefix("GNU.sparse.") {
+            return Err(
+                self.bad("sparse file of pax format 0: archive it with --sparse-version=1.0 or without --sparse")
+            );
+        }
+        let path = find(if is_sparse { "GNU.sparse.name" } else { "path" });
+        let path = path.map(<[u8]>::to_vec).or(extensions.path).unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = find("linkpath").map(<[u8]>::to_vec).or(extensions.link);
+        let link = link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+        let size = number("size")?.map_or_else(|| header.entry_size(), Ok)?;
+        let time = match find("mtime") {
+            Some(value) => records::seconds(value).ok_or_else(|| self.bad("bad pax record mtime"))?,
+            None => header.mtime()?.cast_signed(),
+        };
+        let uid = number("uid")?.map_or_else(|| header.uid(), Ok)?;
+        let gid = number("gid")?.map_or_else(|| header.gid(), Ok)?;
+        let real_size = number("GNU.sparse.realsize")?;
+        let refused = |reason| ArchiveError::Refused { path: path.clone(), reason };
+        let meta = Meta {
+            mode: header.mode()? & 0o7777,
+            uid: u16::try_from(uid).map_err(|_| refused(Refusal::Uid(uid)))?,
+            gid: u16::try_from(gid).map_err(|_| refused(Refusal::Gid(gid)))?,
+            mtime: u32::try_from(time).map_err(|_| refused(Refusal::Time(time)))?,
+        };
+        let has_attributes = ["SCHILY.xattr.", "SCHILY.acl.", "LIBARCHIVE.xattr.", "RHT.security."]
+            .iter()
+            .any(|prefix| local.has_prefix(prefix));
+        let kind = match header.entry_type().as_byte() {
+            // Before there was a type for directories, a slash behind the name made one.
+            0 | b'0' | b'7' if path.ends_with(b"/") => Kind::Special(SourceKind::Directory(Default::default())),
+            0 | b'0' | b'7' => {
+                self.begin(size);
+                if is_sparse {
+                    self.read_map(real_size)?;
+                }
+                Kind::File(self.sparse.as_ref().map_or(size, Sparse::size))
+            }
+            b'S' => {
+                self.begin_old_sparse(header, size)?;
+                Kind::File(self.sparse.as_ref().map_or(size, Sparse::size))
+            }
+            b'1' => {
+                // The contents may stand here, too; they are those of what it leads to.
+                self.begin(size);
+                Kind::Link(link)
+            }
+            b'2' => Kind::Special(SourceKind::Symlink(link)),
+            b'3' => Kind::Special(SourceKind::CharDevice(device(header)?)),
+            b'4' => Kind::Special(SourceKind::BlockDevice(device(header)?)),
+            b'5' => Kind::Special(SourceKind::Directory(Default::default())),
+            b'6' => Kind::Special(SourceKind::Fifo),
+            other => {
+                let what = format!("{}: entry of type '{}' is not supported", show::text(&path), other.escape_ascii());
+                return Err(self.bad(&what));
+            }
+        };
+        Ok(Member { path, meta, kind, has_attributes })
+    }
+
+    /// The map of a sparse file of pax format 1.0, in front of its data.
+    fn read_map(&mut self, real_size: Option<u64>) -> Result<(), ArchiveError> {
+        let size = real_size.ok_or_else(|| self.bad("sparse file without its real size"))?;
+        let mut map = sparse::MapText::default();
+        while !map.is_complete() {
+            if self.stored < RECORD as u64 || map.len() as u64 >= MAX_EXTENSION {
+                return Err(self.bad("bad map of a sparse file"));
+            }
+            let record = self.record()?.ok_or_else(|| self.cut())?;
+            self.stored -= RECORD as u64;
+            map.push(&record[..]).map_err(|what| self.bad(what))?;
+        }
+        let sparse =
+            Sparse::new(map.into_runs(), size, self.stored).ok_or_else(|| self.bad("bad map of a sparse file"))?;
+        self.sparse = Some(sparse);
+        Ok(())
+    }
+
+    /// A sparse file of GNU's old format: its map is in its header, and in records behind that.
+    fn begin_old_sparse(&mut self, header: &Header, stored: u64) -> Result<(), ArchiveError> {
+        let gnu = header.as_gnu().ok_or_else(|| self.bad("sparse file without GNU's header"))?;
+        let mut runs = sparse::runs_of(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut block = tar::GnuExtSparseHeader::new();
+            let record = self.record()?.ok_or_else(|| self.cut())?;
+            block.as_mut_bytes().copy_from_slice(&record[..]);
+            runs.extend(sparse::runs_of(&block.sparse)?);
+            more = block.is_extended();
+            if runs.len() * 24 > MAX_EXTENSION as usize {
+                return Err(self.bad("bad map of a sparse file"));
+            }
+        }
+        self.begin(stored);
+        let sparse = Sparse::new(runs, gnu.real_size()?, stored);
+        self.sparse = Some(sparse.ok_or_else(|| self.bad("bad map of a sparse file"))?);
+        Ok(())
+    }
+
+    /// So many bytes of a member follow.
+    fn begin(&mut self, stored: u64) {
+        self.stored = stored;
+        self.padding = stored.wrapping_neg() % RECORD as u64;
+        self.sparse = None;
+    }
+
+    /// A long name: the data of its header, without the NUL behind it.
+    fn name(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
+        let mut name = self.extension(header)?;
+        if name.last() == Some(&0) {
+            name.pop();
+        }
+        Ok(name)
+    }
+
+    fn records(&mut self, header: &Header) -> Result<Records, ArchiveError> {
+        let bytes = self.extension(header)?;
+        Records::parse(&bytes).ok_or_else(|| self.bad("malformed pax records"))
+    }
+
+    /// The data of a header that says more of the member behind it.
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
+        let size = header.entry_size()?;
+        if size > MAX_EXTENSION {
+            return Err(self.bad(&format!("extended header of {size} bytes: more than 1 MiB is not read")));
+        }
+        self.begin(size);
+        let mut bytes = vec![0; size as usize];
+        self.read_stored(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads past what is left of the member.
+    fn skip(&mut self) -> Result<(), ArchiveError> {
+        let mut buf = [0; 4096];
+        self.stored += std::mem::take(&mut self.padding);
+        while self.stored > 0 {
+            let len = self.stored.min(buf.len() as u64) as usize;
+            self.read_stored(&mut buf[..len])?;
+        }
+        Ok(())
+    }
+
+    /// The end mark was read: nothing else may follow. All of it is read, so that whoever writes to a pipe can finish.
+    fn end(&mut self) -> Result<(), ArchiveError> {
+        let mut buf = [0; 4096];
+        loop {
+            match self.fill(&mut buf)? {
+                0 => return Ok(()),
+                len if buf[..len].iter().all(|byte| *byte == 0) => {}
+                _ => return Err(self.bad("something follows the end mark: one archive is wanted")),
+            }
+        }
+    }
+
+    fn read_stored(&mut self, buf: &mut [u8]) -> Result<(), ArchiveError> {
+        if self.fill(buf)? < buf.len() {
+            return Err(self.cut());
+        }
+        self.stored -= buf.len() as u64;
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<Option<Box<[u8; RECORD]>>, ArchiveError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let mut record = Box::new([0; RECORD]);
+        match self.fill(&mut record[..])? {
+            0 => Ok(None),
+            RECORD => Ok(Some(record)),
+            _ => Err(self.cut()),
+        }
+    }
+
+    /// Reads until the buffer is full or the source ends.
+    fn fill(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.source.read(&mut buf[filled..]) {
+                Ok(0) => break,
+                Ok(len) => filled += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.at += filled as u64;
+        Ok(filled)
+    }
+
+    fn cut(&self) -> ArchiveError {
+        self.bad("the archive ends within a member: cut short?")
+    }
+
+    fn bad(&self, what: &str) -> ArchiveError {
+        ArchiveError::Bad { at: self.at, what: what.into() }
+    }
+}
+
+/// Bytes of a file; the holes of a sparse one are zeros.
+struct Contents<'a, R> {
+    archive: &'a mut Archive<R>,
+}
+
+impl<R: Read> Read for Contents<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (zeros, wanted) = match &mut self.archive.sparse {
+            Some(sparse) => sparse.next(buf.len()),
+            None => (0, self.archive.stored.min(buf.len() as u64) as usize),
+        };
+        buf[..zeros].fill(0);
+        self.archive.read_stored(&mut buf[zeros..zeros + wanted]).map_err(|error| match error {
+            ArchiveError::Io(error) => error,
+            other => io::Error::new(io::ErrorKind::UnexpectedEof, other.to_string()),
+        })?;
+        Ok(zeros + wanted)
+    }
+}
+
+/// The sum of all bytes, those of the sum itself taken for spaces.
+fn has_good_checksum(record: &[u8; RECORD]) -> bool {
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(record);
+    let others = record[..148].iter().chain(&record[156..]);
+    // Some old writers took bytes for signed.
+    let (sum, signed) = others.fold((256_u32, 256_i32), |(sum, signed), byte| {
+        (sum + u32::from(*byte), signed + i32::from(byte.cast_signed()))
+    });
+    header.cksum().is_ok_and(|said| said == sum || i64::from(said) == i64::from(signed))
+}
+
+fn device(header: &Header) -> io::Result<Device> {
+    Ok(Device { major: header.device_major()?.unwrap_or(0), minor: header.device_minor()?.unwrap_or(0) })
+}

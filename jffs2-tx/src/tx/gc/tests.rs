@@ -1,0 +1,132 @@
+//! Collections on a flash in memory: what they free, and that the tree stays what it is.
+
+use alloc::format;
+
+use super::*;
+use crate::flash::{FlashKind, Geometry, MemFlash};
+use crate::scan::BlockState;
+use crate::tx::tests::{DIR, META, change, flashes, list, noise, options, populate, rules};
+use crate::tx::{Transaction, TxError, TxOptions};
+
+fn collect(flash: &mut MemFlash, endian: Endian, options: &GcOptions) -> GcReport {
+    gc(flash, endian, options, &mut |_, _| {}).unwrap()
+}
+
+fn lists(flash: &MemFlash, endian: Endian) -> [crate::tx::tests::Listing; 2] {
+    [true, false].map(|summaries| list(flash, rules(endian, summaries)))
+}
+
+fn path(file: u32) -> Vec<u8> {
+    format!("/d{:02}/f{file:04}", file / 10).into_bytes()
+}
+
+/// Many small files in every eraseblock, then most of them removed: each eraseblock keeps something that lives.
+fn aged(geometry: Geometry, endian: Endian) -> MemFlash {
+    let mut flash = MemFlash::new(geometry);
+    let small = geometry.eraseblock() as usize / 8;
+    let files = (geometry.blocks() - 8) * 6;
+    let mut tx = Transaction::begin(&mut flash, endian, options(None, 1)).unwrap();
+    for dir in 0..files.div_ceil(10) {
+        tx.mkdir(format!("/d{dir:02}").as_bytes(), DIR).unwrap();
+    }
+    for file in 0..files {
+        tx.create_file(&path(file), META, &noise(small, file)).unwrap();
+    }
+    tx.symlink(b"/link", META, b"d00/f0000").unwrap();
+    tx.commit().unwrap();
+    let share = files.div_ceil(3);
+    for start in (0..files).step_by(share as usize) {
+        let options = TxOptions { summary_readers_only: true, ..options(None, 2) };
+        let mut tx = Transaction::begin(&mut flash, endian, options).unwrap();
+        for file in (start..(start + share).min(files)).filter(|file| file % 4 != 0) {
+            tx.remove(&path(file)).unwrap();
+        }
+        match tx.commit() {
+            Err(TxError::NoSpace { .. }) => break,
+            outcome => drop(outcome.unwrap()),
+        }
+    }
+    flash
+}
+
+fn live_bytes(flash: &MemFlash, endian: Endian) -> u64 {
+    let index = Index::open(flash, rules(endian, true)).unwrap();
+    let space = Space::on(flash, &index, &GcOptions { summary_readers_only: true, ..GcOptions::default() }).unwrap();
+    space.movable().iter().map(|(.., bytes)| u64::from(*bytes)).sum()
+}
+
+fn is_free(state: BlockState) -> bool {
+    matches!(state, BlockState::Blank | BlockState::Clean)
+}
+
+#[test]
+fn frees_what_can_be_freed_and_changes_nothing() {
+    for endian in [Endian::Little, Endian::Big] {
+        for flash in flashes() {
+            let mut flash = aged(*flash.geometry(), endian);
+            let before = list(&flash, rules(endian, true));
+            let options = GcOptions { summary_readers_only: true, ..GcOptions::default() };
+            let plan = plan_gc(&flash, endian, &options).unwrap();
+            let live = live_bytes(&flash, endian);
+            let report = collect(&mut flash, endian, &options);
+            assert_eq!(before, list(&flash, rules(endian, true)));
+            assert!(report.moved_nodes > 0 && report.eraseblocks_freed > report.eraseblocks_taken, "{report:?}");
+            assert!(report.free_after >= plan.expected.free_after, "{report:?} {plan:?}");
+            assert_eq!(plan.victims.len() as u32, plan.expected.eraseblocks_freed);
+            let index = Index::open(&flash, rules(endian, true)).unwrap();
+            let free = index.blocks().iter().filter(|info| is_free(info.state)).count() as u32;
+            assert_eq!(free, report.free_after);
+            let geometry = flash.geometry();
+            let needed = live.div_ceil(u64::from(geometry.eraseblock() - geometry.eraseblock() / 8)) as u32;
+            assert!(free + needed + 2 >= geometry.blocks(), "{free} free, {needed} needed: {report:?}");
+            let again = collect(&mut flash, endian, &options);
+            assert_eq!((again.moved_nodes, again.free_after), (0, report.free_after), "{again:?}");
+        }
+    }
+}
+
+#[test]
+fn stops_at_the_target() {
+    for flash in flashes() {
+        let mut flash = aged(*flash.geometry(), Endian::Little);
+        let all = GcOptions { summary_readers_only: true, ..GcOptions::default() };
+        let start = plan_gc(&flash, Endian::Little, &all).unwrap().expected;
+        let dead = start.recovered.erased_dead + start.recovered.erased_hidden;
+        let target = start.free_before + dead + 1;
+        let options = GcOptions { target_free: Some(target), ..all };
+        let report = collect(&mut flash, Endian::Little, &options);
+        assert!(report.free_after >= target && report.moved_bytes < start.moved_bytes, "{report:?} of {start:?}");
+        assert_eq!(collect(&mut flash, Endian::Little, &options).moved_nodes, 0);
+    }
+}
+
+/// Whoever is behind since a summary commit stays at the old tree, whole.
+#[test]
+fn readers_without_summaries_keep_their_tree() {
+    for endian in [Endian::Little, Endian::Big] {
+        for mut flash in flashes() {
+            populate(&mut flash, endian);
+            change(&mut flash, endian, Some(crate::wire::CommitPoint::Summary)).unwrap();
+            let before = lists(&flash, endian);
+            assert_ne!(before[0], before[1]);
+            collect(&mut flash, endian, &GcOptions::default());
+            assert_eq!(before, lists(&flash, endian));
+        }
+    }
+}
+
+#[test]
+fn a_transaction_fits_that_did_not() {
+    let geometry = Geometry::new(FlashKind::Nor, 1 << 20, 64 << 10, 1).unwrap();
+    let mut flash = aged(geometry, Endian::Little);
+    let write = |flash: &mut MemFlash| {
+        let mut tx = Transaction::begin(flash, Endian::Little, options(None, 9))?;
+        tx.create_file(b"/large", META, &noise(200_000, 77))?;
+        tx.commit()
+    };
+    let Err(TxError::NoSpace { needed, reserve, .. }) = write(&mut flash) else { panic!("it fits") };
+    let options = GcOptions { target_free: Some(needed + reserve), summary_readers_only: false };
+    let report = collect(&mut flash, Endian::Little, &options);
+    assert!(report.free_after >= needed + reserve, "{report:?}");
+    write(&mut flash).unwrap();
+}
