@@ -67,7 +67,8 @@ struct Round {
     still: At,
     after: At,
     erased: At,
-    recover: At,
+    collected: At,
+    moved: At,
     free: At,
 }
 
@@ -92,7 +93,10 @@ impl Round {
         s.work(device.block_size() / 2, 4 * device.blocks());
         let erased = to.walk(s);
         s.unmount();
-        let recover = s.run(&["recover", MTD, "--json"]);
+        let collected = s.run(&["gc", MTD, "--json"]);
+        s.mount_read_only(MTD_SOURCE);
+        let moved = to.walk(s);
+        s.unmount();
         let free = s.run(&["status", MTD, "--json"]);
         Self {
             before,
@@ -105,7 +109,8 @@ impl Round {
             still,
             after,
             erased,
-            recover,
+            collected,
+            moved,
             free,
         }
     }
@@ -125,7 +130,8 @@ impl Round {
         from.expect(played, self.still).context("still mounted")?;
         to.expect(played, self.after).context("mounted anew")?;
         to.expect(played, self.erased).context("after the work")?;
-        json(played, self.recover)?;
+        json(played, self.collected)?;
+        to.expect(played, self.moved).context("collected")?;
         ensure!(json(played, self.free)?["reboot_needed"] == false, "the flag is still up");
         Ok(())
     }

@@ -1,14 +1,12 @@
 //! What the command line refuses on real devices: with one clear line and the documented exit code, and with every byte of
 //! the flash as it was.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jffs2_tx_tests::agent::{MTD, MTD_SOURCE, Version, WITH_SUMMARIES, install_config, json};
 use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, Scenario};
 use jffs2_tx_tests::play::{Plays, expect_exit};
-use jffs2_tx_tests::tools::{binary, run};
 use nandsim::sample_large;
 use tempfile::NamedTempFile;
 
@@ -143,12 +141,9 @@ fn mounted_read_write<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel
 fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> Result<()> {
     let Scene { versions: [old, new], scenario: mut s } =
         Scene::new(&format!("second-agent-{}", kind(device)), device, kernel)?.on(device);
-    let archive = archive(&new)?;
-    let (start, rest) = archive.split_at(archive.len() / 2);
-    s.put("/tmp/start", start);
-    s.put("/tmp/rest", rest);
+    let archive = new.pack(&mut s);
     let first = s.start(&["apply", MTD, "--tar", "-"]);
-    s.feed(first, "/tmp/start");
+    s.feed(first, &archive, 0..50);
     // Until it has read what there is.
     s.sleep(1500);
     const SAYS: &[&str] = &["/dev/mtd0", "in use by another update"];
@@ -163,8 +158,7 @@ fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> R
     s.unmount();
     let cut = s.run(&["status", MTD, "--json"]);
     let third = s.start(&["apply", MTD, "--tar", "-"]);
-    s.feed(third, "/tmp/start");
-    s.feed(third, "/tmp/rest");
+    s.feed(third, &archive, 0..100);
     let third = s.wait(third);
     s.mount_read_only(MTD_SOURCE);
     let done = new.walk(&mut s);
@@ -179,16 +173,6 @@ fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> R
         new.expect(played, done).context("done again")
     });
     Ok(())
-}
-
-/// The new version as an archive.
-fn archive(version: &Version) -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir()?;
-    let (image, archive) = (folder.path().join("image"), folder.path().join("archive"));
-    std::fs::write(&image, &version.image)?;
-    let mut command: Command = binary("jffs2-tx");
-    run(command.arg("extract").arg(&image).arg("--tar").arg(&archive));
-    Ok(std::fs::read(&archive)?)
 }
 
 fn too_small<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> Result<()> {
@@ -243,23 +227,24 @@ fn no_permission<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> 
     Ok(())
 }
 
-/// A partition that does not begin where an eraseblock does is one that the kernel lets nobody write to; and there is the
-/// read-only twin of every device.
+/// A partition of NAND that does not begin where an eraseblock does is one that the kernel lets nobody write to; and there
+/// is the read-only twin of every device.
 fn write_protected<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
-    let Scene { versions: [old, new], scenario: mut s } = Scene::new("write-protected", NOR, kernel)?;
-    let half = NOR.block_size() / 2;
-    let last = old.image.len() - NOR.block_size() as usize;
-    ensure!(old.image[last..].iter().skip(12).all(|&byte| byte == 0xff), "the last eraseblock is not free");
-    s.load_device(NOR, &[]);
+    let Scene { versions: [old, new], scenario: mut s } = Scene::new("write-protected", LARGE, kernel)?;
+    let half = LARGE.block_size() / 2;
+    let last = old.image.len() - LARGE.block_size() as usize;
+    ensure!(old.image[last..].iter().all(|&byte| byte == 0xff), "the last eraseblock is not free");
+    s.load_device(LARGE, &[]);
     s.flash(MTD, [&vec![0xff; half as usize], &old.image[..last]].concat());
+    // The rest of the chip is the second device.
     s.partition(MTD, half.into(), last as u64);
-    const SAYS: &[&str] = &["/dev/mtd1", "write-protected"];
-    let list = s.run(&["ls", "/dev/mtd1"]);
+    const PART: &str = "/dev/mtd2";
+    let list = s.run(&["ls", PART]);
     let refusals = [
-        Refusal::plan(&mut s, &["apply", "/dev/mtd1", "--root", &new.dir], IO, SAYS),
-        Refusal::plan(&mut s, &["recover", "/dev/mtd1"], IO, SAYS),
-        Refusal::plan(&mut s, &["apply", "/dev/mtd1ro", "--root", &new.dir], IO, &["/dev/mtd1"]),
-        Refusal::plan(&mut s, &["apply", "/dev/mtd0ro", "--root", &new.dir], IO, &["/dev/mtd0"]),
+        Refusal::plan(&mut s, &["apply", PART, "--root", &new.dir], IO, &[PART, "write-protected"]),
+        Refusal::plan(&mut s, &["recover", PART], IO, &[PART, "write-protected"]),
+        Refusal::plan(&mut s, &["gc", PART], IO, &[PART, "write-protected"]),
+        Refusal::plan(&mut s, &["apply", "/dev/mtd0ro", "--root", &new.dir], IO, &["/dev/mtd0ro", "write-protected"]),
     ];
     plays.add(s, move |played| {
         ensure!(played.exit(list)?.out.iter().any(|line| line.contains("lib")), "it cannot be read");
@@ -290,17 +275,14 @@ fn wrong_kind<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
 /// device of its own go while it is open. Plugged in again, the disk holds the old tree.
 fn removed<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
     let Scene { versions: [old, new], scenario: mut s } = Scene::new("removed", NOR, kernel)?;
-    let archive = archive(&new)?;
-    let (start, rest) = archive.split_at(archive.len() / 2);
-    s.put("/tmp/start", start);
-    s.put("/tmp/rest", rest);
+    let archive = new.pack(&mut s);
     s.load("block2mtd", &[BLOCK2MTD]);
     s.flash(MTD, old.image.clone());
     let agent = s.start(&["apply", MTD, "--tar", "-"]);
-    s.feed(agent, "/tmp/start");
+    s.feed(agent, &archive, 0..50);
     s.sleep(1500);
     s.write(&format!("/sys/block/{}/device/../remove", DISK.trim_start_matches("/dev/")), "1");
-    s.feed(agent, "/tmp/rest");
+    s.feed(agent, &archive, 50..100);
     // It may have given up by now.
     s.may_fail();
     let agent = s.wait(agent);

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use kernel_guest::scenario::{Act, Extent, Line};
@@ -197,9 +198,9 @@ impl Scenario {
         self.wait(program)
     }
 
-    /// Gives a program the content of a file of the guest.
-    pub fn feed(&mut self, program: At, path: &str) -> At {
-        self.must(Act::Feed { program: program.0, path: path.to_owned() })
+    /// Gives a program a part of a file of the guest, in percent.
+    pub fn feed(&mut self, program: At, path: &str, part: Range<u32>) -> At {
+        self.must(Act::Feed { program: program.0, path: path.to_owned(), from: part.start, to: part.end })
     }
 
     /// Waits until a program has printed a line with this text.

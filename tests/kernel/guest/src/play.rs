@@ -124,7 +124,7 @@ impl<'a> Player<'a> {
             Act::Read { path } => stage.read(path)?,
             Act::Remove { path } => remove(path)?,
             Act::Spawn { uid, argv } => stage.spawn(*uid, argv)?,
-            Act::Feed { program, path } => stage.program(*program)?.feed(path)?,
+            Act::Feed { program, path, from, to } => stage.program(*program)?.feed(path, *from, *to)?,
             Act::EndInput { program } => stage.program(*program)?.end_input(),
             Act::Await { program, text } => stage.program(*program)?.wait_for(text)?,
             Act::Wait { program } => return stage.wait(*program),

@@ -159,12 +159,16 @@ pub enum Act {
         /// Its path and its arguments.
         argv: Vec<String>,
     },
-    /// Give a program the content of a file to read.
+    /// Give a program a part of a file to read.
     Feed {
         /// Which program.
         program: u32,
         /// The file's path.
         path: String,
+        /// Where the part begins, in percent of the file.
+        from: u32,
+        /// Where it ends, likewise.
+        to: u32,
     },
     /// Let a program's input end.
     EndInput {
@@ -241,7 +245,7 @@ impl Act {
             Self::Read { path } => words([&"read", path]),
             Self::Remove { path } => words([&"remove", path]),
             Self::Spawn { uid, argv } => [words([&"spawn", uid]), argv.clone()].concat(),
-            Self::Feed { program, path } => words([&"feed", program, path]),
+            Self::Feed { program, path, from, to } => words([&"feed", program, path, from, to]),
             Self::EndInput { program } => words([&"end-input", program]),
             Self::Await { program, text } => words([&"await", program, text]),
             Self::Wait { program } => words([&"wait", program]),
@@ -283,7 +287,12 @@ impl Act {
             ["read", path] => Self::Read { path: text(path) },
             ["remove", path] => Self::Remove { path: text(path) },
             ["spawn", uid, ref argv @ ..] => Self::Spawn { uid: uid.parse().ok()?, argv: texts(argv) },
-            ["feed", program, path] => Self::Feed { program: program.parse().ok()?, path: text(path) },
+            ["feed", program, path, from, to] => Self::Feed {
+                program: program.parse().ok()?,
+                path: text(path),
+                from: from.parse().ok()?,
+                to: to.parse().ok()?,
+            },
             ["end-input", program] => Self::EndInput { program: program.parse().ok()? },
             ["await", program, line] => Self::Await { program: program.parse().ok()?, text: text(line) },
             ["wait", program] => Self::Wait { program: program.parse().ok()? },
@@ -409,7 +418,7 @@ mod tests {
             Act::Read { path: path.clone() },
             Act::Remove { path: path.clone() },
             Act::Spawn { uid: 1000, argv: vec![text("/bin/x"), text(""), text("-")] },
-            Act::Feed { program: 3, path },
+            Act::Feed { program: 3, path, from: 50, to: 100 },
             Act::EndInput { program: 3 },
             Act::Await { program: 3, text: text("now it") },
             Act::Wait { program: 3 },
