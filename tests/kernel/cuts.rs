@@ -108,7 +108,6 @@ fn agree(kind: &str, [small, large]: [Device; 2], points: &[CommitPoint]) -> Res
     let mut campaign = Campaign::new(kind, &kernel, large);
     for point in points {
         let scene = of_part(large, *point)?;
-        println!("{kind}/part/{point}: {} operations, {} bytes", scene.trace.ops.len(), scene.trace.programmed_bytes());
         campaign.add(&format!("{kind}/part/{point}"), &scene, share(PART), Extent::Everything)?;
     }
     campaign.finish(share(PART) * points.len() as u32)

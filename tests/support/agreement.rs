@@ -30,12 +30,15 @@ impl Agreement {
         self.job.cases.push(case.listed_unless(std::slice::from_ref(&ours.digest)));
     }
 
-    /// Asks the kernel. Fails if it sees anything else, or complains about itself.
+    /// Asks the kernel. Fails if it sees anything else, or complains about itself, or if jffs2 tells of errors.
     pub fn check(&self, kernel: &Kernel) -> Result<Report> {
         let report = kernel.run(&self.job)?;
         let failures: Vec<String> = report.results.iter().filter_map(|result| self.failure(result)).collect();
         if !report.log.is_empty() {
             bail!("the kernel complains about itself: {:#?}", report.log);
+        }
+        if !report.errors.is_empty() {
+            bail!("jffs2 tells of errors: {:#?}", &report.errors[..report.errors.len().min(TOLD)]);
         }
         if !failures.is_empty() {
             let told = failures[..failures.len().min(TOLD)].join("\n");

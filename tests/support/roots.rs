@@ -10,7 +10,7 @@ use jffs2_tx::source::{Content, NodeId, ROOT, SourceKind, SourceNode, SourceTree
 use crate::tools::roots;
 
 /// Of so many regular files and symlinks, one is in a part of a root.
-const ONE_OF: u32 = 24;
+const ONE_OF: u32 = 48;
 /// Largest of these files, bytes.
 const LARGEST: u32 = 96 << 10;
 /// Where libraries are.
@@ -36,7 +36,7 @@ pub fn root_libraries() -> Result<Update> {
     root()?.of_libraries()
 }
 
-/// A part of the root that a kernel reads fast: of the regular files up to 96 KiB and of the symlinks one of 24, by the CRC
+/// A part of the root that a kernel reads fast: of the regular files up to 96 KiB and of the symlinks one of 48, by the CRC
 /// of their paths, so that the same ones are there before and after; all files with several names (of larger ones, the
 /// first 96 KiB), devices and fifos; and the directories of all that.
 pub fn part_of_root() -> Result<Update> {

@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         opened.flash.advise(args.image.path());
         outcome
     };
-    outcome.map_err(|failure| failure.about(args.image.path().display()))?.show(args.json)
+    outcome.and_then(|outcome| outcome.show(args.json)).map_err(|failure| failure.about(args.image.path().display()))
 }
 
 impl Args {

@@ -9,7 +9,7 @@
 //! | 1 | done as far as it goes: the file system is damaged, or the check found something |
 //! | 2 | wrong arguments |
 //! | 3 | input or output failed, or there is no such file |
-//! | 4 | no space on the flash for the update |
+//! | 4 | no space on the flash for the update, or a dry run found that there is none |
 //! | 5 | the flash is in use |
 //! | 6 | the file system, or what is asked for, is not supported |
 //! | 7 | not a JFFS2 image, or not of the geometry that was given |

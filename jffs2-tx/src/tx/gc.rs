@@ -74,14 +74,15 @@ pub struct GcPlan {
 /// As [`gc`], but for writing.
 pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Result<GcPlan, F> {
     let index = open_to_write(flash, endian)?;
-    let mut space = Space::on(flash, &index, options)?;
-    let mut report = GcReport { free_before: space.free(), ..GcReport::default() };
+    let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
+    let mut erased = Vec::new();
     for action in plan_recovery(flash, &index)? {
         *report.recovered.count(&action) += 1;
         if let RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } = action {
-            space.set_free(block);
+            erased.push(block);
         }
     }
+    let space = Space::on(flash, &index, options, &erased)?;
     report.erases = report.recovered.erased_hidden + report.recovered.erased_dead;
     let mut collection = Collection { space, report, freed: Vec::new() };
     collection.run(options, &mut Dry::<F>::new())?;
@@ -114,7 +115,7 @@ pub fn gc<F: FlashMut>(
         if tidy_all(flash, endian, &index, &mut report)? {
             index = open_to_write(&*flash, endian)?;
         }
-        let space = Space::on(&*flash, &index, options)?;
+        let space = Space::on(&*flash, &index, options, &[])?;
         let (before, done, all) = (space.free(), report.eraseblocks_freed, planned(&space, options));
         report.eraseblocks_pinned = space.pinned();
         let mut collection = Collection { space, report, freed: Vec::new() };

@@ -18,6 +18,9 @@ pub struct Report {
     pub results: Vec<CaseResult>,
     /// Lines of the kernel's log that tell of a fault in the kernel, each behind the name of the case.
     pub log: Vec<String>,
+    /// Lines in which jffs2 tells of errors (level KERN_ERR and worse), each behind the name of the case. Torn and damaged
+    /// nodes are none: of these it tells in notices and warnings.
+    pub errors: Vec<String>,
     /// What the flash held after each case that was to be dumped, by the case's name.
     pub dumps: HashMap<String, Vec<u8>>,
     /// All that the guest printed.
@@ -91,6 +94,7 @@ pub(super) fn parse(console: Console) -> Result<Report, Error> {
         spent: parser.spent,
         results: parser.results,
         log: parser.log,
+        errors: parser.errors,
         dumps: HashMap::new(),
         console: text,
         seconds: console.run_time.as_secs_f64(),
@@ -103,6 +107,7 @@ struct Parser {
     results: Vec<CaseResult>,
     listings: HashMap<String, Vec<String>>,
     log: Vec<String>,
+    errors: Vec<String>,
     spent: String,
     mounts: u32,
     start: Duration,
@@ -116,6 +121,7 @@ impl Parser {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "READY" => self.start = time,
+            "ERROR" => self.errors.push(rest.to_owned()),
             "SPENT" => rest.clone_into(&mut self.spent),
             "DONE" => (self.end, self.done) = (time, true),
             "RESULT" => {
@@ -182,6 +188,8 @@ mod tests {
             "RESULT a ro 00ff 1",
             "RESULT b rw ERROR mount: EIO: I/O error",
             "SUSPECT b BUG: something",
+            "ERROR b jffs2: error: something",
+            "SPENT mount=3",
             "DONE",
         ]))
         .unwrap();
@@ -190,7 +198,8 @@ mod tests {
         assert!(a.outcome.is("00ff"));
         assert_eq!(b.outcome, Outcome::Error("mount: EIO: I/O error".to_owned()));
         assert_eq!(report.log, ["b BUG: something"]);
-        assert_eq!((report.boot_seconds, report.mounts_per_second()), (2.0, 2.0 / 5.0));
+        assert_eq!((&report.errors[..], &*report.spent), (&["b jffs2: error: something".to_owned()][..], "mount=3"));
+        assert_eq!((report.boot_seconds, report.mounts_per_second()), (2.0, 2.0 / 7.0));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! a whole one, splits pax records at newlines (an attribute with one in its value hides the path behind it), reads extensions
 //! of any size into memory, and does not know sparse files of pax archives.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use jffs2_tx::inode_kind::{Device, Meta};
@@ -16,11 +18,15 @@ mod records;
 mod sparse;
 
 use records::Records;
-use sparse::Sparse;
+use sparse::{MapText, Run, Sparse};
 
 const RECORD: usize = 512;
 /// Longest extension (long name, pax records, sparse map), bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
+
+/// Records that extended attributes and ACLs are in.
+const ATTRIBUTES: [&str; 4] = ["SCHILY.xattr.", "SCHILY.acl.", "LIBARCHIVE.xattr.", "RHT.security."];
+const BAD_MAP: &str = "the map of a sparse file is not right, or larger than 1 MiB";
 
 /// What compressed files begin with, and what reads them.
 const COMPRESSED: [(&[u8], &str, &str); 6] = [
@@ -166,55 +172,34 @@ impl<R: Read> Archive<R> {
         Contents { archive: self }
     }
 
-    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member, ArchiveError> {
-        let local = extensions.records.unwrap_or_default();
-        let find = |key: &str| local.find(key).or_else(|| self.globals.find(key));
-        let number = |key: &str| match find(key) {
-            Some(value) => records::number(value).map(Some).ok_or_else(|| self.bad(&format!("bad pax record {key}"))),
-            None => Ok(None),
-        };
-        let is_sparse = find("GNU.sparse.major").is_some();
-        if !is_sparse && local.has_prefix("GNU.sparse.") {
-            return Err(
-                self.bad("sparse file of pax format 0: archive it with --sparse-version=1.0 or without --sparse")
-            );
+    fn member(&mut self, header: &Header, mut extensions: Extensions) -> Result<Member, ArchiveError> {
+        let local = extensions.records.take().unwrap_or_default();
+        let is_sparse = local.has_prefix("GNU.sparse.");
+        let version = ["GNU.sparse.major", "GNU.sparse.minor"].map(|key| local.find(key));
+        if is_sparse && version != [Some(&b"1"[..]), Some(b"0")] {
+            let what =
+                "sparse file of another format than 1.0: archive it with --sparse-version=1.0 or without --sparse";
+            return Err(self.bad(what));
         }
-        let path = find(if is_sparse { "GNU.sparse.name" } else { "path" });
-        let path = path.map(<[u8]>::to_vec).or(extensions.path).unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = find("linkpath").map(<[u8]>::to_vec).or(extensions.link);
-        let link = link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
-        let size = number("size")?.map_or_else(|| header.entry_size(), Ok)?;
-        let time = match find("mtime") {
-            Some(value) => records::seconds(value).ok_or_else(|| self.bad("bad pax record mtime"))?,
-            None => header.mtime()?.cast_signed(),
-        };
-        let uid = number("uid")?.map_or_else(|| header.uid(), Ok)?;
-        let gid = number("gid")?.map_or_else(|| header.gid(), Ok)?;
-        let real_size = number("GNU.sparse.realsize")?;
-        let refused = |reason| ArchiveError::Refused { path: path.clone(), reason };
-        let meta = Meta {
-            mode: header.mode()? & 0o7777,
-            uid: u16::try_from(uid).map_err(|_| refused(Refusal::Uid(uid)))?,
-            gid: u16::try_from(gid).map_err(|_| refused(Refusal::Gid(gid)))?,
-            mtime: u32::try_from(time).map_err(|_| refused(Refusal::Time(time)))?,
-        };
-        let has_attributes = ["SCHILY.xattr.", "SCHILY.acl.", "LIBARCHIVE.xattr.", "RHT.security."]
-            .iter()
-            .any(|prefix| local.has_prefix(prefix));
+        let find = |key| local.find(key).or_else(|| self.globals.find(key));
+        let path = find(if is_sparse { "GNU.sparse.name" } else { "path" }).map(<[u8]>::to_vec);
+        let path = path.or(extensions.path.take()).unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = find("linkpath").map(<[u8]>::to_vec).or(extensions.link.take());
+        let link = link.or_else(|| header.link_name_bytes().map(Cow::into_owned)).unwrap_or_default();
+        let size =
+            self.number(&local, "size")?.map_or_else(|| field(&header.as_old().size, header.entry_size()), Ok)?;
+        let real_size = self.number(&local, "GNU.sparse.realsize")?;
+        let meta = self.meta(header, &local, &path)?;
+        let directory = || Kind::Special(SourceKind::Directory(BTreeMap::new()));
         let kind = match header.entry_type().as_byte() {
             // Before there was a type for directories, a slash behind the name made one.
-            0 | b'0' | b'7' if path.ends_with(b"/") => Kind::Special(SourceKind::Directory(Default::default())),
+            0 | b'0' | b'7' if path.ends_with(b"/") => directory(),
+            0 | b'0' | b'7' if is_sparse => Kind::File(self.begin_sparse(size, real_size)?),
             0 | b'0' | b'7' => {
                 self.begin(size);
-                if is_sparse {
-                    self.read_map(real_size)?;
-                }
-                Kind::File(self.sparse.as_ref().map_or(size, Sparse::size))
+                Kind::File(size)
             }
-            b'S' => {
-                self.begin_old_sparse(header, size)?;
-                Kind::File(self.sparse.as_ref().map_or(size, Sparse::size))
-            }
+            b'S' => Kind::File(self.begin_old_sparse(header, size)?),
             b'1' => {
                 // The contents may stand here, too; they are those of what it leads to.
                 self.begin(size);
@@ -223,53 +208,76 @@ impl<R: Read> Archive<R> {
             b'2' => Kind::Special(SourceKind::Symlink(link)),
             b'3' => Kind::Special(SourceKind::CharDevice(device(header)?)),
             b'4' => Kind::Special(SourceKind::BlockDevice(device(header)?)),
-            b'5' => Kind::Special(SourceKind::Directory(Default::default())),
+            b'5' => directory(),
             b'6' => Kind::Special(SourceKind::Fifo),
             other => {
                 let what = format!("{}: entry of type '{}' is not supported", show::text(&path), other.escape_ascii());
                 return Err(self.bad(&what));
             }
         };
+        let has_attributes = ATTRIBUTES.iter().any(|prefix| local.has_prefix(prefix));
         Ok(Member { path, meta, kind, has_attributes })
     }
 
-    /// The map of a sparse file of pax format 1.0, in front of its data.
-    fn read_map(&mut self, real_size: Option<u64>) -> Result<(), ArchiveError> {
-        let size = real_size.ok_or_else(|| self.bad("sparse file without its real size"))?;
-        let mut map = sparse::MapText::default();
-        while !map.is_complete() {
-            if self.stored < RECORD as u64 || map.len() as u64 >= MAX_EXTENSION {
-                return Err(self.bad("bad map of a sparse file"));
-            }
-            let record = self.record()?.ok_or_else(|| self.cut())?;
-            self.stored -= RECORD as u64;
-            map.push(&record[..]).map_err(|what| self.bad(what))?;
-        }
-        let sparse =
-            Sparse::new(map.into_runs(), size, self.stored).ok_or_else(|| self.bad("bad map of a sparse file"))?;
-        self.sparse = Some(sparse);
-        Ok(())
+    /// A number of the member's records, or of those for all members.
+    fn number(&self, local: &Records, key: &str) -> Result<Option<u64>, ArchiveError> {
+        let text = local.find(key).or_else(|| self.globals.find(key));
+        let number = |text| records::number(text).ok_or_else(|| self.bad(&format!("malformed pax record {key}")));
+        text.map(number).transpose()
     }
 
-    /// A sparse file of GNU's old format: its map is in its header, and in records behind that.
-    fn begin_old_sparse(&mut self, header: &Header, stored: u64) -> Result<(), ArchiveError> {
+    /// Permissions, owner and time, if JFFS2 can hold them.
+    fn meta(&self, header: &Header, local: &Records, path: &[u8]) -> Result<Meta, ArchiveError> {
+        let uid = self.number(local, "uid")?.map_or_else(|| field(&header.as_old().uid, header.uid()), Ok)?;
+        let gid = self.number(local, "gid")?.map_or_else(|| field(&header.as_old().gid, header.gid()), Ok)?;
+        let time = match local.find("mtime").or_else(|| self.globals.find("mtime")) {
+            Some(text) => records::seconds(text).ok_or_else(|| self.bad("malformed pax record mtime"))?,
+            None => field(&header.as_old().mtime, header.mtime())?.cast_signed(),
+        };
+        let refused = |reason| ArchiveError::Refused { path: path.into(), reason };
+        Ok(Meta {
+            mode: field(&header.as_old().mode, header.mode())? & 0o7777,
+            uid: u16::try_from(uid).map_err(|_| refused(Refusal::Uid(uid)))?,
+            gid: u16::try_from(gid).map_err(|_| refused(Refusal::Gid(gid)))?,
+            mtime: u32::try_from(time).map_err(|_| refused(Refusal::Time(time)))?,
+        })
+    }
+
+    /// A sparse file of pax format 1.0, whose map is in front of its data; its size.
+    fn begin_sparse(&mut self, stored: u64, real_size: Option<u64>) -> Result<u64, ArchiveError> {
+        let size = real_size.ok_or_else(|| self.bad("sparse file without its real size"))?;
+        self.begin(stored);
+        let mut map = MapText::default();
+        while !map.is_complete() {
+            if self.stored < RECORD as u64 || map.len() as u64 >= MAX_EXTENSION {
+                return Err(self.bad(BAD_MAP));
+            }
+            let mut record = [0; RECORD];
+            self.read_stored(&mut record)?;
+            map.push(&record).ok_or_else(|| self.bad(BAD_MAP))?;
+        }
+        self.sparse = Some(Sparse::new(map.into_runs(), size, self.stored).ok_or_else(|| self.bad(BAD_MAP))?);
+        Ok(size)
+    }
+
+    /// A sparse file of GNU's old format, whose map is in its header and in records behind that; its size.
+    fn begin_old_sparse(&mut self, header: &Header, stored: u64) -> Result<u64, ArchiveError> {
         let gnu = header.as_gnu().ok_or_else(|| self.bad("sparse file without GNU's header"))?;
         let mut runs = sparse::runs_of(&gnu.sparse)?;
         let mut more = gnu.is_extended();
         while more {
             let mut block = tar::GnuExtSparseHeader::new();
-            let record = self.record()?.ok_or_else(|| self.cut())?;
-            block.as_mut_bytes().copy_from_slice(&record[..]);
+            block.as_mut_bytes().copy_from_slice(&self.record()?.ok_or_else(|| self.cut())?[..]);
             runs.extend(sparse::runs_of(&block.sparse)?);
             more = block.is_extended();
-            if runs.len() * 24 > MAX_EXTENSION as usize {
-                return Err(self.bad("bad map of a sparse file"));
+            if runs.len() as u64 * size_of::<Run>() as u64 > MAX_EXTENSION {
+                return Err(self.bad(BAD_MAP));
             }
         }
         self.begin(stored);
-        let sparse = Sparse::new(runs, gnu.real_size()?, stored);
-        self.sparse = Some(sparse.ok_or_else(|| self.bad("bad map of a sparse file"))?);
-        Ok(())
+        let size = gnu.real_size()?;
+        self.sparse = Some(Sparse::new(runs, size, stored).ok_or_else(|| self.bad(BAD_MAP))?);
+        Ok(size)
     }
 
     /// So many bytes of a member follow.
@@ -405,5 +413,14 @@ fn has_good_checksum(record: &[u8; RECORD]) -> bool {
 }
 
 fn device(header: &Header) -> io::Result<Device> {
-    Ok(Device { major: header.device_major()?.unwrap_or(0), minor: header.device_minor()?.unwrap_or(0) })
+    // Both formats have the numbers in one place.
+    let (major, minor) = header.as_bytes()[329..345].split_at(8);
+    let number = |bytes, said: io::Result<Option<u32>>| field(bytes, said.map(Option::unwrap_or_default));
+    Ok(Device { major: number(major, header.device_major())?, minor: number(minor, header.device_minor())? })
+}
+
+/// The number in a field; a blank one is 0.
+fn field<T: Default>(bytes: &[u8], said: io::Result<T>) -> io::Result<T> {
+    let is_blank = bytes.iter().all(|byte| matches!(byte, 0 | b' '));
+    if is_blank { Ok(T::default()) } else { said }
 }

@@ -12,6 +12,8 @@ mod manifest;
 #[cfg(feature = "mount")]
 mod mount;
 mod read;
+mod space;
 mod tar;
+mod tar_apply;
 mod update;
 mod xattrs;

@@ -115,7 +115,8 @@ impl Space {
     }
 
     /// Reads the whole flash once more: the index does not know what nodes are alike.
-    pub(super) fn on<F: Flash>(flash: &F, index: &Index, options: &GcOptions) -> Result<Self, F> {
+    /// Eraseblocks in `erased` count as if they were.
+    pub(super) fn on<F: Flash>(flash: &F, index: &Index, options: &GcOptions, erased: &[u32]) -> Result<Self, F> {
         let others = if options.summary_readers_only { None } else { other_readers(flash, index)? };
         let mut live = index.live_nodes();
         live.extend(others.iter().flat_map(Index::live_nodes));
@@ -127,7 +128,7 @@ impl Space {
             nodes: Vec::new(),
             doubles: Vec::new(),
         };
-        let seen = space.look(flash, index, options)?;
+        let seen = space.look(flash, index, options, erased)?;
         space.sort_out(&live, seen);
         space.allow_anew(index, others.as_ref());
         Ok(space)
@@ -139,13 +140,18 @@ impl Space {
         flash: &F,
         index: &Index,
         options: &GcOptions,
+        erased: &[u32],
     ) -> core::result::Result<Vec<Seen>, ReadError<F::Error>> {
         let rules = index.rules();
         let mut bytes = vec![0; self.geometry.eraseblock() as usize];
         let mut seen = Vec::new();
         for block in 0..self.geometry.blocks() {
-            let found = scan_one(flash, rules, block, &mut bytes)?;
             let state = &mut self.blocks[block as usize];
+            if erased.contains(&block) {
+                state.free = true;
+                continue;
+            }
+            let found = scan_one(flash, rules, block, &mut bytes)?;
             state.free = matches!(found.state, BlockState::Blank | BlockState::Clean);
             state.summary = found.by_summary;
             // What one kind of reader does not see must not become visible to it piece by piece.

@@ -51,7 +51,8 @@ fn aged(geometry: Geometry, endian: Endian) -> MemFlash {
 
 fn live_bytes(flash: &MemFlash, endian: Endian) -> u64 {
     let index = Index::open(flash, rules(endian, true)).unwrap();
-    let space = Space::on(flash, &index, &GcOptions { summary_readers_only: true, ..GcOptions::default() }).unwrap();
+    let space =
+        Space::on(flash, &index, &GcOptions { summary_readers_only: true, ..GcOptions::default() }, &[]).unwrap();
     space.movable().iter().map(|(.., bytes)| u64::from(*bytes)).sum()
 }
 

@@ -404,6 +404,12 @@ fn send_tree<F: FlashMut>(stream: &mut Stream<'_, '_, F>, tree: &SourceTree, key
     Ok(())
 }
 
+/// Which of two old inodes a hard link keeps may depend on the order; their times of use are not compared.
+fn without_atimes(flash: &MemFlash) -> Listing {
+    let list = list(flash, rules(Endian::Big, true)).into_iter();
+    list.map(|(path, (stat, content))| (path, (Stat { atime: 0, ..stat }, content))).collect()
+}
+
 fn replaced_by_tree(
     flash: &MemFlash,
     tree: &SourceTree,
@@ -437,8 +443,7 @@ proptest! {
         send_tree(&mut stream, &new, &keys).unwrap();
         let replaced = stream.finish().unwrap();
         let report = tx.commit().unwrap();
-        let listed = list(&flash, rules(Endian::Big, true));
-        prop_assert_eq!(&listed, &list(&by_tree, rules(Endian::Big, true)));
+        prop_assert_eq!(without_atimes(&flash), without_atimes(&by_tree));
         prop_assert_eq!(replaced.inodes as usize, new.nodes().len());
 
         // What is equal now takes nothing; and the dry run of the first time knew it all.

@@ -22,8 +22,17 @@ const SUSPICIOUS: [&str; 12] = [
     "stalls on CPU",
 ];
 
+/// Levels of the log up to this one tell of errors (KERN_ERR).
+const ERROR: u32 = 3;
+
 /// How many lines after a suspicious one belong to it.
 const AFTERMATH: u32 = 16;
+
+/// A line of the log.
+struct Line {
+    level: u32,
+    text: String,
+}
 
 /// A reader of the kernel's log that remembers where it is.
 pub(crate) struct KernelLog {
@@ -47,19 +56,21 @@ impl KernelLog {
         }
     }
 
-    fn print(&mut self, case: &str, line: &str) {
+    fn print(&mut self, case: &str, Line { level, text: line }: &Line) {
         if SUSPICIOUS.iter().any(|phrase| line.contains(phrase)) {
             self.aftermath = AFTERMATH + 1;
         }
         if self.aftermath > 0 {
             self.aftermath -= 1;
             println!("SUSPECT {case} {line}");
+        } else if *level <= ERROR && line.starts_with("jffs2") {
+            println!("ERROR {case} {line}");
         } else if self.verbose {
             println!("LOG {case} {line}");
         }
     }
 
-    fn next_line(&mut self) -> Option<String> {
+    fn next_line(&mut self) -> Option<Line> {
         let mut record = [0; 8192];
         loop {
             match self.file.read(&mut record) {
@@ -74,9 +85,13 @@ impl KernelLog {
     }
 }
 
-/// The text of a record: what follows the first semicolon, up to the line's end.
-fn message(record: &[u8]) -> String {
+/// A record is `number,...;text` and further lines; the number's lowest three bits are its level.
+fn message(record: &[u8]) -> Line {
     let text = String::from_utf8_lossy(record);
     let line = text.lines().next().unwrap_or_default();
-    line.split_once(';').map_or(line, |(_, message)| message).to_owned()
+    let number: Option<u32> = line.split(',').next().and_then(|number| number.parse().ok());
+    Line {
+        level: number.map_or(u32::MAX, |number| number % 8),
+        text: line.split_once(';').map_or(line, |(_, message)| message).to_owned(),
+    }
 }

@@ -11,7 +11,8 @@
 //! - `AGED case key=number...`: what it took to age a file system;
 //! - `STEP scenario number OK text`, or `STEP scenario number ERROR text`: a step is done (`play`);
 //! - `OUT scenario number line`, `ERR scenario number line`: what the program prints that this step has started;
-//! - `SUSPECT case line`: the kernel complains about itself; `LOG case line`: all else it says, if wanted;
+//! - `SUSPECT case line`: the kernel complains about itself; `ERROR case line`: jffs2 tells of an error; `LOG case line`:
+//!   all else it says, if wanted;
 //! - `SPENT what=milliseconds...`: where the time has gone, at the end;
 //! - `FATAL text`: the job can't go on.
 

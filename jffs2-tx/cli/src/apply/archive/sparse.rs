@@ -5,7 +5,7 @@ use std::io;
 use super::records::number;
 
 /// Start and length of a range that is stored, bytes.
-type Run = (u64, u64);
+pub(super) type Run = (u64, u64);
 
 /// How far a sparse file has been read.
 #[derive(Debug)]
@@ -28,11 +28,6 @@ impl Sparse {
         let mut runs = runs.into_iter();
         let run = runs.next().unwrap_or((size, 0));
         (end <= size && sum == stored).then_some(Self { runs, run, at: 0, size })
-    }
-
-    /// Size of the file, bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.size
     }
 
     /// What the next `most` bytes are: so many zeros, then so many stored ones. Both are 0 at the end only.
@@ -76,8 +71,8 @@ impl MapText {
         self.read
     }
 
-    /// Adds a record. What is behind the last range in it counts for nothing.
-    pub(super) fn push(&mut self, record: &[u8]) -> Result<(), &'static str> {
+    /// Adds a record; `None` if it does not hold numbers. What is behind the last range counts for nothing.
+    pub(super) fn push(&mut self, record: &[u8]) -> Option<()> {
         self.read += record.len();
         for byte in record {
             if self.is_complete() {
@@ -87,10 +82,10 @@ impl MapText {
                 self.line.push(*byte);
                 continue;
             }
-            self.numbers.push(number(&self.line).ok_or("bad map of a sparse file")?);
+            self.numbers.push(number(&self.line)?);
             self.line.clear();
         }
-        Ok(())
+        Some(())
     }
 
     pub(super) fn into_runs(self) -> Vec<Run> {
@@ -128,6 +123,6 @@ mod tests {
         map.push(b"2\n1024\n5\n\0\0").unwrap();
         assert!(map.is_complete());
         assert_eq!((map.len(), map.into_runs()), (19, vec![(0, 512), (1024, 5)]));
-        assert!(MapText::default().push(b"x\n").is_err());
+        assert!(MapText::default().push(b"x\n").is_none());
     }
 }
