@@ -3,10 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 use jffs2_tx_tests::agent::{
-    MTD, MTD_SOURCE, Version, WITH_SUMMARIES, Wear, count_erases, install_config, json, json_number, read_erases,
+    MTD, MTD_SOURCE, Version, WITH_SUMMARIES, WITHOUT_SUMMARIES, Wear, count_erases, install_config, json, json_number,
+    read_erases,
 };
 use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, Scenario};
 use jffs2_tx_tests::play::{Plays, expect_exit};
+use nandsim::{sample, sample_small_change};
 
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LARGE: Device = Device::NandLargePage { blocks: 32 };
@@ -134,5 +136,106 @@ impl Round {
         to.expect(played, self.moved).context("collected")?;
         ensure!(json(played, self.free)?["reboot_needed"] == false, "the flag is still up");
         Ok(())
+    }
+}
+
+/// Whether the kernel knows summaries, without which it would not see a commit by summary: its configuration tells, or
+/// what it has written to the flash. If nothing does, one dirent commits the change, or it is refused.
+#[test]
+fn the_commit_point_fits_the_kernel() -> Result<()> {
+    let kernel = Kernel::debian(None)?;
+    let (old, large, small) = (sample().old, sample().new, sample_small_change().new);
+    let version = |name, tree| Version::new(name, LARGE, tree);
+    let [old, large, small] = [version("old", &old)?, version("large", &large)?, version("small", &small)?];
+    let on_flash = |name: &str| {
+        let mut s = Scenario::new(name);
+        large.lay_out(&mut s);
+        small.lay_out(&mut s);
+        s.load_device(LARGE, &[]);
+        s.flash(MTD, old.image.clone());
+        s
+    };
+    let mut plays = Plays::default();
+
+    let mut s = on_flash("nothing-is-known");
+    let refused = Refused::plan(&mut s, &large);
+    let by_dirent = Committed::plan(&mut s, &small, &[]);
+    plays.add(s, move |played| {
+        refused.check(played)?;
+        by_dirent.check(played, "dirent")
+    });
+
+    let mut s = on_flash("told-by-the-user");
+    let told = Committed::plan(&mut s, &large, &["--kernel-summaries", "yes"]);
+    plays.add(s, move |played| told.check(played, "summary"));
+
+    let mut s = on_flash("config-has-none");
+    install_config(&mut s, &kernel, WITHOUT_SUMMARIES);
+    let refused = Refused::plan(&mut s, &large);
+    let by_dirent = Committed::plan(&mut s, &small, &[]);
+    plays.add(s, move |played| {
+        refused.check(played)?;
+        by_dirent.check(played, "dirent")
+    });
+
+    let mut s = on_flash("config-has-them");
+    install_config(&mut s, &kernel, WITH_SUMMARIES);
+    let by_summary = Committed::plan(&mut s, &large, &[]);
+    plays.add(s, move |played| by_summary.check(played, "summary"));
+
+    let mut s = on_flash("seen-on-the-flash");
+    s.mount(MTD_SOURCE);
+    s.work(LARGE.block_size() / 2, 2 * LARGE.blocks());
+    s.unmount();
+    let by_summary = Committed::plan(&mut s, &large, &["--gc"]);
+    plays.add(s, move |played| by_summary.check(played, "summary"));
+
+    let playback = plays.check(&kernel)?;
+    println!("{:.0} s", playback.seconds);
+    Ok(())
+}
+
+/// An update that must be refused for want of a commit point.
+struct Refused {
+    before: At,
+    apply: At,
+    after: At,
+}
+
+impl Refused {
+    fn plan(s: &mut Scenario, to: &Version) -> Self {
+        let before = s.digest(MTD);
+        let apply = s.run(&["apply", MTD, "--root", &to.dir]);
+        let after = s.digest(MTD);
+        Self { before, apply, after }
+    }
+
+    fn check(&self, played: &Played) -> Result<()> {
+        expect_exit(played, self.apply, 6, &["CONFIG_JFFS2_SUMMARY", "--kernel-summaries"])?;
+        ensure!(played.digest(self.before)? == played.digest(self.after)?, "the flash has changed");
+        Ok(())
+    }
+}
+
+/// An update that must be committed.
+struct Committed {
+    apply: At,
+    walk: At,
+    to: Version,
+}
+
+impl Committed {
+    fn plan(s: &mut Scenario, to: &Version, more: &[&str]) -> Self {
+        let apply = s.run(&[&["apply", MTD, "--root", &to.dir, "--json"], more].concat());
+        s.mount_read_only(MTD_SOURCE);
+        let walk = to.walk(s);
+        s.unmount();
+        Self { apply, walk, to: to.clone() }
+    }
+
+    fn check(&self, played: &Played, commit_point: &str) -> Result<()> {
+        let applied = json(played, self.apply)?;
+        ensure!(applied["commit_point"] == commit_point, "not by {commit_point}: {applied}");
+        self.to.expect(played, self.walk)
     }
 }

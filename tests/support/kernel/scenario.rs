@@ -108,11 +108,6 @@ impl Scenario {
         at
     }
 
-    /// Makes a range of an MTD device a device of its own, the next one in number.
-    pub fn partition(&mut self, device: &str, start: u64, len: u64) -> At {
-        self.must(Act::Partition { device: device.to_owned(), start, len })
-    }
-
     /// Clears bits in an error correction code of a programmed NAND page: with one bit, reads of the page have to be
     /// corrected, with two, error correction has to give up.
     pub fn spoil(&mut self, device: &str, at: u64, bits: u32) -> At {
@@ -218,6 +213,11 @@ impl Scenario {
     pub fn kill(&mut self, program: At) -> At {
         self.must(Act::Kill { program: program.0 });
         self.wait(program)
+    }
+
+    /// Does nothing: the moment when all before is done.
+    pub fn mark(&mut self) -> At {
+        self.sleep(0)
     }
 
     /// Lets time pass.

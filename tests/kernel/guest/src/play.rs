@@ -109,7 +109,6 @@ impl<'a> Player<'a> {
             Act::Flash { device, image } => Mtd::open(device)?.flash(&self.disk.content(image.offset, image.len)?)?,
             Act::Digest { device } => return Mtd::open(device)?.digest(),
             Act::Dump { device, offset } => Mtd::open(device)?.dump(*offset)?,
-            Act::Partition { device, start, len } => Mtd::open(device)?.add_partition(*start, *len)?,
             Act::Spoil { device, at, bits } => Mtd::open(device)?.spoil(*at, *bits)?,
             Act::MakeVolume { device, len } => make_volume(device, *len)?,
             Act::Mount { source, dir, read_only } => stage.mount(source, dir, *read_only)?,

@@ -63,15 +63,6 @@ pub enum Act {
         /// Where on the disk to put it.
         offset: u64,
     },
-    /// Make a range of an MTD device a device of its own.
-    Partition {
-        /// The character device.
-        device: String,
-        /// Where the range begins, bytes.
-        start: u64,
-        /// How long it is, bytes.
-        len: u64,
-    },
     /// Clear bits in an error correction code of a NAND page that is programmed: with one bit, reads of the page are
     /// corrected, with two, error correction has to give up. The data stay as they are.
     Spoil {
@@ -232,7 +223,6 @@ impl Act {
             Self::Flash { device, image } => words([&"flash", device, &image.offset, &image.len]),
             Self::Digest { device } => words([&"digest", device]),
             Self::Dump { device, offset } => words([&"dump", device, offset]),
-            Self::Partition { device, start, len } => words([&"partition", device, start, len]),
             Self::Spoil { device, at, bits } => words([&"spoil", device, at, bits]),
             Self::MakeVolume { device, len } => words([&"make-volume", device, len]),
             Self::Mount { source, dir, read_only } => words([&"mount", source, dir, read_only]),
@@ -264,9 +254,6 @@ impl Act {
             ["flash", device, offset, len] => Self::Flash { device: text(device), image: extent(offset, len)? },
             ["digest", device] => Self::Digest { device: text(device) },
             ["dump", device, offset] => Self::Dump { device: text(device), offset: offset.parse().ok()? },
-            ["partition", device, start, len] => {
-                Self::Partition { device: text(device), start: start.parse().ok()?, len: len.parse().ok()? }
-            }
             ["spoil", device, at, bits] => {
                 Self::Spoil { device: text(device), at: at.parse().ok()?, bits: bits.parse().ok()? }
             }
@@ -404,7 +391,6 @@ mod tests {
             Act::Flash { device: device.clone(), image: extent },
             Act::Digest { device: device.clone() },
             Act::Dump { device: device.clone(), offset: 4096 },
-            Act::Partition { device: device.clone(), start: 1, len: 2 },
             Act::Spoil { device: device.clone(), at: 2048, bits: 2 },
             Act::MakeVolume { device, len: 4096 },
             Act::Mount { source: text("mtd0"), dir: dir.clone(), read_only: true },

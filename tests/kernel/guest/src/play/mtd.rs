@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kernel_guest::listing::hex;
 use sha2::{Digest, Sha256};
 
@@ -117,13 +117,5 @@ impl Mtd {
             sys::read_oob(&self.file, start, &mut oob, OobLayout::Free).context("read a spare area")?;
         }
         Ok(oob)
-    }
-
-    /// Makes a range of it a device of its own, the next one in number.
-    pub(super) fn add_partition(&self, start: u64, len: u64) -> Result<()> {
-        if start.checked_add(len).is_none_or(|end| end > self.blocks * self.block_size) {
-            bail!("the range is not on the device");
-        }
-        sys::add_partition(&self.file, "part", start, len).context("add a partition")
     }
 }
