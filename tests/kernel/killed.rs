@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use jffs2_tx::flash::MemFlash;
 use jffs2_tx_tests::agent::{MTD, MTD_SOURCE, Version, WITH_SUMMARIES, install_config, json};
-use jffs2_tx_tests::kernel::{At, Device, Kernel, Kill, Playback, Played, Scenario};
+use jffs2_tx_tests::kernel::{At, Device, Kernel, Kill, Playback, Played, Scenario, Setup};
 use jffs2_tx_tests::ours::Seen;
 use jffs2_tx_tests::play::expect_exit;
 use nandsim::sample_large;
@@ -158,7 +158,7 @@ impl Lane<'_> {
             // It may be faster than we are.
             scenario.sleep(60_000);
         }
-        let playback = self.kernel.play_with(&[scenario], &[disk], kill)?;
+        let playback = self.kernel.play_with(&[scenario], &Setup { disks: &[disk], rom: None, kill })?;
         ensure!(playback.log.is_empty(), "the kernel complains about itself: {:#?}", playback.log);
         ensure!(
             playback.killed == killed || playback.of(life.scenario.name()).is_none(),

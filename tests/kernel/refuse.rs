@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jffs2_tx_tests::agent::{MTD, MTD_SOURCE, Version, WITH_SUMMARIES, install_config, json};
-use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, Scenario};
+use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, ROM_ADDRESS, Scenario, Setup};
 use jffs2_tx_tests::play::{Plays, expect_exit};
 use nandsim::sample_large;
 use tempfile::NamedTempFile;
@@ -84,6 +84,8 @@ fn what_is_refused_leaves_the_flash_alone() -> Result<()> {
     let kernel = Kernel::debian(None)?;
     let disk = NamedTempFile::new()?;
     disk.as_file().set_len(2 << 20)?;
+    let rom = NamedTempFile::new()?;
+    std::fs::write(rom.path(), &Version::new("rom", NOR, &sample_large().old)?.image)?;
     let mut plays = Plays::default();
     for device in [NOR, LARGE] {
         mounted_read_write(&mut plays, device, &kernel)?;
@@ -93,11 +95,20 @@ fn what_is_refused_leaves_the_flash_alone() -> Result<()> {
         no_permission(&mut plays, device, &kernel)?;
         write_protected(&mut plays, device, &kernel)?;
     }
+    chip_protected(&mut plays, &kernel)?;
     wrong_kind(&mut plays, &kernel)?;
     removed(&mut plays, &kernel)?;
-    let playback = plays.check_with(&kernel, &[disk.path()])?;
+    let playback = plays.check_with(&kernel, &Setup { disks: &[disk.path()], rom: Some(rom.path()), kill: None })?;
     println!("{:.0} s", playback.seconds);
     Ok(())
+}
+
+/// What is done while the flash is mounted for reading.
+fn mounted<T>(s: &mut Scenario, act: impl FnOnce(&mut Scenario) -> T) -> T {
+    s.mount_read_only(MTD_SOURCE);
+    let done = act(s);
+    s.unmount();
+    done
 }
 
 fn kind(device: Device) -> &'static str {
@@ -154,16 +165,12 @@ fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> R
     ];
     let status = s.run(&["status", MTD]);
     let first = s.kill(first);
-    s.mount_read_only(MTD_SOURCE);
-    let killed = old.walk(&mut s);
-    s.unmount();
+    let killed = mounted(&mut s, |s| old.walk(s));
     let cut = s.run(&["status", MTD, "--json"]);
     let third = s.start(&["apply", MTD, "--tar", "-"]);
     s.feed(third, &archive, 0..100);
     let third = s.wait(third);
-    s.mount_read_only(MTD_SOURCE);
-    let done = new.walk(&mut s);
-    s.unmount();
+    let done = mounted(&mut s, |s| new.walk(s));
     plays.add(s, move |played| {
         refusals.iter().try_for_each(|refusal| refusal.check(played))?;
         ensure!(played.exit(status)?.code == Some(0), "status");
@@ -176,23 +183,38 @@ fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> R
     Ok(())
 }
 
+/// What does not fit is not known before it has been written: free eraseblocks may have been used and erased again.
 fn too_small<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> Result<()> {
     let Scene { versions: [old, _], scenario: mut s } =
         Scene::new(&format!("too-small-{}", kind(device)), device, kernel)?.on(device);
     let size = u64::from(device.blocks()) * u64::from(device.block_size());
     s.put("/tmp/large/file", noise(size as usize));
-    const SAYS: &[&str] = &["/dev/mtd0", "space", "eraseblocks"];
-    let dry = Refusal::plan(&mut s, &["apply", MTD, "--root", "/tmp/large", "--dry-run"], NO_SPACE, SAYS);
-    let run = Refusal::plan(&mut s, &["apply", MTD, "--root", "/tmp/large"], NO_SPACE, SAYS);
-    s.mount_read_only(MTD_SOURCE);
-    let after = old.walk(&mut s);
-    s.unmount();
+    let arguments = ["apply", MTD, "--root", "/tmp/large"];
+    let before = s.digest(MTD);
+    let dry = s.run(&[&arguments[..], &["--dry-run"]].concat());
+    let dried = s.digest(MTD);
+    let run = s.run(&arguments);
+    let dump = s.dump(MTD, size);
+    let after = mounted(&mut s, |s| old.walk(s));
     plays.add(s, move |played| {
-        dry.check(played).context("dry run")?;
-        run.check(played)?;
+        let told = played.exit(dry)?;
+        ensure!(told.code == Some(NO_SPACE) && told.out.join("").starts_with("does not fit"), "dry run: {told:?}");
+        ensure!(played.digest(before)? == played.digest(dried)?, "a dry run changes the flash");
+        expect_exit(played, run, NO_SPACE, &["jffs2-tx: error: /dev/mtd0: no space: needs 34 eraseblocks"])?;
+        let block_size = device.block_size() as usize;
+        let blocks = old.image.chunks(block_size).zip(played.dump(dump)?.chunks(block_size));
+        let lost = blocks.filter(|(was, is)| was != is && !(is_free(was) && is_free(is))).count();
+        ensure!(lost == 0, "{lost} eraseblocks have changed that were not free");
         old.expect(played, after)
     });
     Ok(())
+}
+
+/// Whether an eraseblock is blank but for a cleanmarker.
+fn is_free(block: &[u8]) -> bool {
+    let marker = [0x85, 0x19, 0x03, 0x20, 0x0c, 0x00, 0x00, 0x00];
+    let rest = if block.starts_with(&marker) { &block[12..] } else { block };
+    rest.iter().all(|&byte| byte == 0xff)
 }
 
 /// Bytes that don't compress.
@@ -247,6 +269,22 @@ fn write_protected<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -
     Ok(())
 }
 
+/// Flash whose write-protect pin is set: `phram` over memory that only the host can write. The kernel takes programs and
+/// erases for done; none of them does anything.
+fn chip_protected<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
+    let Scene { versions: [old, new], scenario: mut s } = Scene::new("chip-protected", NOR, kernel)?;
+    s.load("phram", &[&format!("phram=rom,{ROM_ADDRESS:#x},{:#x},{:#x}", old.image.len(), NOR.block_size())]);
+    let before = mounted(&mut s, |s| old.walk(s));
+    let refusal = Refusal::plan(&mut s, &["apply", MTD, "--root", &new.dir], IO, &["/dev/mtd0"]);
+    let after = mounted(&mut s, |s| old.walk(s));
+    plays.add(s, move |played| {
+        old.expect(played, before)?;
+        refusal.check(played)?;
+        old.expect(played, after)
+    });
+    Ok(())
+}
+
 /// UBI: a device that it has, its volume, and the device of the whole. Debian's kernels have no gluebi, which would make
 /// an MTD device of the volume, and QEMU's PC has no DataFlash.
 fn wrong_kind<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
@@ -284,9 +322,7 @@ fn removed<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
     s.write("/sys/bus/pci/rescan", "1");
     s.sleep(500);
     s.load("block2mtd", &[BLOCK2MTD]);
-    s.mount_read_only(MTD_SOURCE);
-    let after = old.walk(&mut s);
-    s.unmount();
+    let after = mounted(&mut s, |s| old.walk(s));
     plays.add(s, move |played| {
         let exit = played.exit(agent)?;
         // Linux lets nobody know: it gives zeros for what it has not in memory. The agent sees damage, or a failure.

@@ -66,10 +66,22 @@ pub use error::Error;
 pub use job::{Case, Device, Job};
 pub use kernel_guest::script::{Age, Compressor, Listing, Mode, Phase};
 pub use played::{Exit, PlayError, Playback, Played};
-pub use qemu::Kill;
+pub use qemu::{Kill, ROM_ADDRESS};
 pub use report::{CaseResult, Outcome, Report};
 pub use scenario::{At, COMMAND_LINE, MOUNT_POINT, Scenario};
 pub use state::{Block, NAND_CLEANMARKER, State};
+
+/// What a machine has beside the disks of its job.
+#[derive(Debug, Clone, Default)]
+pub struct Setup<'a> {
+    /// Files of the host, as the disks `/dev/vdc` and so on. What the guest's disks have taken is in the files, whatever
+    /// becomes of the machine.
+    pub disks: &'a [&'a Path],
+    /// A file that the guest has as memory at [`ROM_ADDRESS`], where writes do nothing.
+    pub rom: Option<&'a Path>,
+    /// An early end.
+    pub kill: Option<Kill>,
+}
 
 /// A kernel ready to boot, with the modules and the first process it needs.
 #[derive(Debug, Clone)]
@@ -146,6 +158,7 @@ impl Kernel {
             drives: disks.drives(),
             memory_mib: self.memory_mib,
             patience: self.patience,
+            rom: None,
             echo: log,
             kill: None,
         };
@@ -154,12 +167,11 @@ impl Kernel {
     }
     /// Boots once and plays the scenarios, one behind the other.
     pub fn play(&self, scenarios: &[Scenario]) -> Result<Playback, Error> {
-        self.play_with(scenarios, &[], None)
+        self.play_with(scenarios, &Setup::default())
     }
 
-    /// Likewise, with files of the host as the disks `/dev/vdc` and so on, and perhaps an early end. What the guest's
-    /// disks have taken is in the files, whatever becomes of the machine.
-    pub fn play_with(&self, scenarios: &[Scenario], disks: &[&Path], kill: Option<Kill>) -> Result<Playback, Error> {
+    /// Likewise, with more in the machine.
+    pub fn play_with(&self, scenarios: &[Scenario], setup: &Setup<'_>) -> Result<Playback, Error> {
         let only = env::var("KERNEL_CASE").ok();
         let wanted = |scenario: &&Scenario| only.as_ref().is_none_or(|only| *only == scenario.name());
         let scenarios: Vec<&Scenario> = scenarios.iter().filter(wanted).collect();
@@ -170,15 +182,16 @@ impl Kernel {
         let log = env::var_os("KERNEL_LOG").is_some_and(|value| value != "0");
         let stage = scenario::Stage::build(&scenarios, log)?;
         let mut drives = stage.drives();
-        drives.extend(disks.iter().map(|file| qemu::Drive { file, read_only: false }));
+        drives.extend(setup.disks.iter().map(|file| qemu::Drive { file, read_only: false }));
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: self.full_initramfs()?,
             drives,
             memory_mib: self.memory_mib,
             patience: self.patience,
+            rom: setup.rom,
             echo: log,
-            kill,
+            kill: setup.kill.clone(),
         };
         let console = machine.run()?;
         played::parse(&console, &scenarios, stage)

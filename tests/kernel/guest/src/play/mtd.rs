@@ -61,13 +61,13 @@ impl Mtd {
                 self.program(start, part).with_context(|| format!("program at {start:#x}"))?;
             }
         }
-        ensure!(parts.next().is_none(), "the image does not fit");
+        ensure!(parts.all(is_blank), "the image does not fit");
         Ok(())
     }
 
     fn program(&self, start: u64, part: &[u8]) -> Result<()> {
         for (at, page) in (start..).step_by(self.page_size as usize).zip(part.chunks(self.page_size as usize)) {
-            if page.iter().any(|&byte| byte != 0xff) {
+            if !is_blank(page) {
                 self.file.write_all_at(page, at)?;
             }
         }
@@ -118,4 +118,8 @@ impl Mtd {
         }
         Ok(oob)
     }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0xff)
 }
