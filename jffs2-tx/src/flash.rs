@@ -114,6 +114,12 @@ pub trait FlashMut: Flash {
     /// # Errors
     /// The device's.
     fn sync(&mut self) -> Result<(), Self::Error>;
+
+    /// Whether an operation failed for a reason that no other eraseblock would change: the device is gone, or may not be
+    /// written to. Then nothing else is tried, and no eraseblock is marked bad for it.
+    fn is_lasting(&self, _error: &Self::Error) -> bool {
+        false
+    }
 }
 
 impl<F: Flash + ?Sized> Flash for &F {
@@ -175,5 +181,9 @@ impl<F: FlashMut + ?Sized> FlashMut for &mut F {
 
     fn sync(&mut self) -> Result<(), Self::Error> {
         (**self).sync()
+    }
+
+    fn is_lasting(&self, error: &Self::Error) -> bool {
+        (**self).is_lasting(error)
     }
 }

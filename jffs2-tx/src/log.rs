@@ -41,6 +41,26 @@ pub enum WriteError<E> {
     },
 }
 
+/// Whether no other eraseblock would do better.
+pub(crate) fn is_lasting<F: FlashMut>(flash: &F, error: &WriteError<F::Error>) -> bool {
+    matches!(error, WriteError::Device { error, .. } if flash.is_lasting(error))
+}
+
+/// Retires an eraseblock that failed, so that another one can take its place; gives the error back if no other would do
+/// better.
+pub(crate) fn retire<F: FlashMut>(
+    flash: &mut F,
+    block: u32,
+    error: WriteError<F::Error>,
+) -> Result<(), WriteError<F::Error>> {
+    if is_lasting(flash, &error) {
+        return Err(error);
+    }
+    // If even marking it fails it is left out all the same, and the next recovery tries it again.
+    let _ = flash.mark_bad(block);
+    Ok(())
+}
+
 /// Programs `data` and reads it back.
 ///
 /// # Errors

@@ -206,11 +206,14 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
 /// The eraseblocks that the transaction may take.
 fn pool<F: Flash>(flash: &F, index: &Index, options: &TxOptions) -> Result<Pool, F> {
     let reserve = options.reserve.unwrap_or_else(|| flash.geometry().kernel_reserve());
-    if options.online {
-        return Ok(Pool::unseen(index, reserve));
-    }
     let others = if options.summary_readers_only { None } else { other_readers(flash, index)? };
-    Ok(Pool::new(index, &others.iter().collect::<Vec<_>>(), reserve))
+    let unneeded = Pool::new(index, &others.iter().collect::<Vec<_>>(), reserve);
+    if !options.online {
+        return Ok(unneeded);
+    }
+    // The kernel erases what is dead when it mounts read-write: that is room for it, though not for us.
+    let dead = unneeded.len().saturating_sub(Pool::unseen(index, 0).len());
+    Ok(Pool::unseen(index, reserve.saturating_sub(dead)))
 }
 
 /// The tree as readers without summaries see it, where that can be another one.

@@ -1,4 +1,4 @@
-//! Command line of jffs2-tx: looks into JFFS2 images and updates them in one transaction.
+//! Command line of jffs2-tx: looks into JFFS2 images and MTD devices, and updates them in one transaction.
 //!
 //! Results go to stdout, one line of text or, with `--json`, one JSON object a line. Trouble goes to stderr, one line
 //! each, `jffs2-tx: error: ...` or `jffs2-tx: note: ...`.
@@ -8,9 +8,9 @@
 //! | 0 | done, nothing wrong |
 //! | 1 | done as far as it goes: the file system is damaged, or the check found something |
 //! | 2 | wrong arguments |
-//! | 3 | input or output failed, or there is no such file |
+//! | 3 | input or output failed, there is no such file, no permission; the device is write-protected or gone |
 //! | 4 | no space on the flash for the update, or a dry run found that there is none |
-//! | 5 | the flash is in use |
+//! | 5 | the flash is in use: mounted read-write, by another update, by UBI |
 //! | 6 | the file system, or what is asked for, is not supported |
 //! | 7 | not a JFFS2 image, or not of the geometry that was given |
 //!

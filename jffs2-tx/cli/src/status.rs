@@ -48,6 +48,8 @@ struct Line {
     blocks_hidden: u32,
     /// Free eraseblocks that Linux wants to see before it lets anyone write, and one to merge into.
     kernel_reserve: u32,
+    /// Reads that error correction could not mend.
+    uncorrectable: u32,
     /// Bytes read to know all this.
     bytes_read: u64,
 }
@@ -84,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         blocks_free: seen.free,
         blocks_hidden: seen.hidden,
         kernel_reserve: target.geometry().kernel_reserve(),
+        uncorrectable: seen.uncorrectable,
         bytes_read: seen.bytes_read,
     };
     show::line(args.json, &line, || line.text())?;

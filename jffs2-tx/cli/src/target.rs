@@ -100,4 +100,12 @@ impl FlashMut for Target {
     fn sync(&mut self) -> Result<(), TargetError> {
         either!(self, flash => flash.sync())
     }
+
+    fn is_lasting(&self, error: &TargetError) -> bool {
+        match (self, error) {
+            (Self::Image(image), TargetError::Image(error)) => image.is_lasting(error),
+            (Self::Mtd(mtd), TargetError::Mtd(error)) => mtd.is_lasting(error),
+            _ => false,
+        }
+    }
 }

@@ -329,6 +329,10 @@ impl FlashMut for MtdFlash {
         marked.map_err(|errno| self.failed("mark the eraseblock bad", start, errno))
     }
 
+    fn is_lasting(&self, error: &MtdError) -> bool {
+        !matches!(error, MtdError::Io { .. } | MtdError::Range { .. })
+    }
+
     /// See the module's documentation, "Durability".
     fn sync(&mut self) -> Result<(), MtdError> {
         let opened = OpenOptions::new().read(true).write(true).open(&self.node);

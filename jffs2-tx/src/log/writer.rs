@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use super::blocks::{Pool, erase};
-use super::{WriteError, program, sync};
+use super::{WriteError, program, retire, sync};
 use crate::flash::{FlashKind, FlashMut, Geometry};
 use crate::wire::{Endian, emit_padding};
 
@@ -131,7 +131,7 @@ impl PayloadWriter {
         first_node: impl FnOnce(u32, &mut Vec<u8>),
     ) -> Result<(), WriteError<F::Error>> {
         self.close_block(flash, pool)?;
-        let block = self.prepare(flash, pool);
+        let block = self.prepare(flash, pool)?;
         if let (None, Some(failed)) = (block, self.failed.get(MAX_FAILED - 1)) {
             return Err(WriteError::NoReplacement { offset: self.geometry.offset_of(*failed) });
         }
@@ -222,24 +222,28 @@ impl PayloadWriter {
 
     /// Takes a block and erases it, whatever it holds: a cleanmarker may have outlived an erase that the power cut
     /// short, and on NAND it would let a block with a torn first page pass for free. `None` if the pool has none.
-    fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Option<u32> {
+    fn prepare<F: FlashMut>(&mut self, flash: &mut F, pool: &mut Pool) -> Result<Option<u32>, WriteError<F::Error>> {
         while self.failed.len() < MAX_FAILED
             && let Some(block) = pool.take_lowest()
         {
             self.erased += 1;
             let erased = if self.dry { Ok(()) } else { erase(flash, block) };
             match erased {
-                Ok(()) => return Some(block),
-                Err(_) => self.give_up(flash, block),
+                Ok(()) => return Ok(Some(block)),
+                Err(error) => self.give_up(flash, block, error)?,
             }
         }
-        None
+        Ok(None)
     }
 
-    fn give_up<F: FlashMut>(&mut self, flash: &mut F, block: u32) {
+    fn give_up<F: FlashMut>(
+        &mut self,
+        flash: &mut F,
+        block: u32,
+        error: WriteError<F::Error>,
+    ) -> Result<(), WriteError<F::Error>> {
         self.failed.push(block);
-        // If even marking it fails, the block is still out of the pool, and nothing in it is visible.
-        let _ = flash.mark_bad(block);
+        retire(flash, block, error)
     }
 
     /// Programs the first `len` bytes of the buffer.
@@ -250,8 +254,8 @@ impl PayloadWriter {
         let block = self.blocks.last().and_then(|open| open.block);
         if let Some(block) = block.filter(|_| !self.dry) {
             let offset = self.geometry.offset_of(block) + self.flushed;
-            if program(flash, offset, &self.buffer[..len]).is_err() {
-                self.replace_open_block(flash, pool, block, len)?;
+            if let Err(error) = program(flash, offset, &self.buffer[..len]) {
+                self.replace_open_block(flash, pool, block, len, error)?;
             }
         }
         if block.is_some() || self.dry {
@@ -269,21 +273,25 @@ impl PayloadWriter {
         pool: &mut Pool,
         failed: u32,
         len: usize,
+        error: WriteError<F::Error>,
     ) -> Result<(), WriteError<F::Error>> {
         let offset = self.geometry.offset_of(failed);
         let mut held = vec![0; self.flushed as usize];
         flash.read(offset, &mut held).map_err(|error| WriteError::Device { operation: "read", offset, error })?;
         held.extend_from_slice(&self.buffer[..len]);
-        self.give_up(flash, failed);
-        while let Some(block) = self.prepare(flash, pool) {
-            if program(flash, self.geometry.offset_of(block), &held).is_ok() {
-                self.programmed += u64::from(self.flushed);
-                if let Some(open) = self.blocks.last_mut() {
-                    open.block = Some(block);
+        // Only now: Linux erases an eraseblock before it marks it.
+        self.give_up(flash, failed, error)?;
+        while let Some(block) = self.prepare(flash, pool)? {
+            match program(flash, self.geometry.offset_of(block), &held) {
+                Ok(()) => {
+                    self.programmed += u64::from(self.flushed);
+                    if let Some(open) = self.blocks.last_mut() {
+                        open.block = Some(block);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
+                Err(error) => self.give_up(flash, block, error)?,
             }
-            self.give_up(flash, block);
         }
         Err(WriteError::NoReplacement { offset })
     }

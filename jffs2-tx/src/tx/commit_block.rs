@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::digest::PayloadDigest;
 use super::{Result, Transaction, TxError};
 use crate::flash::{FlashKind, FlashMut, Geometry};
-use crate::log::{MAX_FAILED, WriteError, erase, program, sync};
+use crate::log::{MAX_FAILED, WriteError, erase, is_lasting, program, sync};
 use crate::wire::{
     CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, Inode, SUMMARY_MAGIC, Summary, SummaryEntry,
     emit_padding,
@@ -119,7 +119,11 @@ impl<F: FlashMut> Transaction<'_, F> {
                 }
                 Err(error) => {
                     let uncertain = reached || failure.as_ref().is_some_and(|failed| failed.2);
+                    let lasting = is_lasting(self.flash, &error);
                     failure = Some((block, error, uncertain));
+                    if lasting {
+                        break;
+                    }
                     let _ = self.flash.mark_bad(block);
                     failed.push(block);
                     next = self.pool.take_highest();

@@ -148,7 +148,7 @@ fn tidy_all<F: FlashMut>(flash: &mut F, endian: Endian, index: &Index, report: &
     for action in actions {
         report.erases +=
             u32::from(matches!(action, RecoverAction::EraseHidden { .. } | RecoverAction::EraseDead { .. }));
-        carry_out(flash, endian, action, &mut recovered);
+        carry_out(flash, endian, action, &mut recovered)?;
     }
     report.recovered.sealed += recovered.sealed;
     report.recovered.erased_hidden += recovered.erased_hidden;

@@ -11,7 +11,7 @@ use super::{Result, TxError, other_readers};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
-use crate::log::{WriteError, free_block, program, reusable, sync};
+use crate::log::{WriteError, free_block, is_lasting, program, retire, reusable, sync};
 use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
 use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, MarkerKind};
 
@@ -179,7 +179,7 @@ pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverRepo
     let index = open_to_write(&*flash, endian)?;
     let mut report = RecoverReport::default();
     for action in plan_recovery(&*flash, &index)? {
-        carry_out(flash, endian, action, &mut report);
+        carry_out(flash, endian, action, &mut report)?;
     }
     Ok(report)
 }
@@ -189,7 +189,7 @@ pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverRepo
 pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index, online: bool) -> Result<RecoverReport, F> {
     let mut report = RecoverReport::default();
     for action in tidying(&*flash, index, online)? {
-        carry_out(flash, index.rules().endian, action, &mut report);
+        carry_out(flash, index.rules().endian, action, &mut report)?;
     }
     Ok(report)
 }
@@ -212,16 +212,30 @@ fn tidying<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<Vec<Recov
     Ok(plan_recovery(flash, index)?.into_iter().filter(wanted).collect())
 }
 
-/// An eraseblock that fails is no reason to stop: the tree does not need what is done here.
-pub(super) fn carry_out<F: FlashMut>(flash: &mut F, endian: Endian, action: RecoverAction, report: &mut RecoverReport) {
+/// An eraseblock that fails is no reason to stop: the tree does not need what is done here. A device that fails is one.
+pub(super) fn carry_out<F: FlashMut>(
+    flash: &mut F,
+    endian: Endian,
+    action: RecoverAction,
+    report: &mut RecoverReport,
+) -> Result<(), F> {
     let done = match &action {
         RecoverAction::SealHead { block, head } => seal_block(flash, *block, 0, head),
         RecoverAction::SealDirent { block, at, node } => seal_block(flash, *block, *at, node),
-        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => {
-            free_or_retire(flash, endian, *block)
-        }
+        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => free_block(flash, endian, *block),
     };
-    *if done.is_ok() { report.count(&action) } else { &mut report.failed } += 1;
+    let Err(error) = done else {
+        *report.count(&action) += 1;
+        return Ok(());
+    };
+    report.failed += 1;
+    match action {
+        // Readers need what stands there.
+        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } if !is_lasting(flash, &error) => {}
+        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => return Err(error.into()),
+        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => retire(flash, block, error)?,
+    }
+    Ok(())
 }
 
 fn seal_block<F: FlashMut>(
@@ -233,17 +247,4 @@ fn seal_block<F: FlashMut>(
     let offset = flash.geometry().offset_of(block) + at;
     program(flash, offset, bytes)?;
     sync(flash, offset)
-}
-
-fn free_or_retire<F: FlashMut>(
-    flash: &mut F,
-    endian: Endian,
-    block: u32,
-) -> core::result::Result<(), WriteError<F::Error>> {
-    let freed = free_block(flash, endian, block);
-    if freed.is_err() {
-        // If even that fails it is tried again by the next recovery.
-        let _ = flash.mark_bad(block);
-    }
-    freed
 }

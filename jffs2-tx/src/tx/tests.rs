@@ -10,6 +10,7 @@ use crate::tree::{Stat, Tree};
 use crate::wire::{Compression, Dirent, Inode};
 
 mod estimate;
+mod gone;
 mod online;
 #[cfg(feature = "std")]
 mod stream;

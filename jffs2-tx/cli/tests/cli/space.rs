@@ -18,7 +18,7 @@ fn version(bench: &Bench, layout: Layout, n: u8) -> PathBuf {
     let files = (BLOCKS * layout.eraseblock / FILE / 3) as u32;
     for file in 0..files {
         let seed = u32::from(n) * 1000 + file + 1;
-        if n == 0 || noise(seed)[0] % 4 == 0 {
+        if n == 0 || noise(seed)[0].is_multiple_of(4) {
             fs::write(dir.join(format!("f{file}")), noise(seed)).unwrap();
         }
     }

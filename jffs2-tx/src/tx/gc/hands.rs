@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::inventory::{Kind, Node, Twins, destination_start};
 use crate::error::ReadError;
 use crate::flash::{Ecc, Flash, FlashMut, Geometry};
-use crate::log::{WriteError, erase, free_block, program, sync};
+use crate::log::{WriteError, erase, free_block, is_lasting, program, sync};
 use crate::scan::{BlockScan, BlockState, Rules, scan_block, scan_one};
 use crate::tx::TxError;
 use crate::wire::{Dirent, Endian, HEADER_SIZE, emit_padding, pad4};
@@ -188,6 +188,7 @@ impl<F: FlashMut, P: FnMut(u32)> Hands for OnFlash<'_, F, P> {
         }
         match self.write(to, &image, nodes) {
             Ok(()) => Ok(Copied::Done),
+            Err(error) if is_lasting(self.flash, &error) => Err(error.into()),
             Err(error) => {
                 // Where there are no bad-block marks what is there may be seen: it says nothing new, but it is in the way.
                 if geometry.can_overwrite() {
@@ -205,6 +206,9 @@ impl<F: FlashMut, P: FnMut(u32)> Hands for OnFlash<'_, F, P> {
         }
         let freed = self.forget_attributes(twins).and_then(|()| free_block(self.flash, self.endian, block));
         if let Err(error) = freed {
+            if is_lasting(self.flash, &error) {
+                return Err(error.into());
+            }
             let _ = self.flash.mark_bad(block);
             return Ok(Freed::Failed(error.into()));
         }

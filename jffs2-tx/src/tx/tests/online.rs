@@ -61,6 +61,29 @@ fn online_takes_no_dead_eraseblocks() {
     fill(&mut flash, options(None, 5)).unwrap();
 }
 
+/// What the kernel will erase at its next mount is room for the kernel.
+#[test]
+fn dead_eraseblocks_are_the_kernels_reserve() {
+    let mut flash = flashes().remove(0);
+    populate(&mut flash, Endian::Little);
+    for n in 2..6 {
+        let mut tx = Transaction::begin(&mut flash, Endian::Little, options(None, n)).unwrap();
+        tx.create_file(b"/fill", META, &noise(60_000, u32::from(n))).unwrap();
+        tx.commit().unwrap();
+    }
+    let free = |flash: &MemFlash, online| {
+        let index = Index::open(flash, rules(Endian::Little, true)).unwrap();
+        if online { Pool::unseen(&index, 0).len() } else { Pool::new(&index, &[], 0).len() }
+    };
+    let (unseen, unneeded) = (free(&flash, true), free(&flash, false));
+    assert!(unseen + 3 < unneeded, "{unseen} {unneeded}");
+    // One more than can be seen to be free stays free: two are taken all the same.
+    let options = TxOptions { reserve: Some(unseen + 1), ..online(7) };
+    let mut tx = Transaction::begin(&mut flash, Endian::Little, options).unwrap();
+    tx.create_file(b"/small", META, b"x").unwrap();
+    tx.commit().unwrap();
+}
+
 /// Sealing programs an eraseblock that readers see.
 #[test]
 fn online_seals_nothing() {
