@@ -46,9 +46,21 @@ impl Version {
 
     /// Makes it a directory of the guest.
     pub fn lay_out(&self, scenario: &mut Scenario) -> At {
+        let image = self.put(scenario);
+        scenario.run(&["extract", &image, &self.dir])
+    }
+
+    /// Makes it an archive of the guest; its path.
+    pub fn pack(&self, scenario: &mut Scenario) -> String {
+        let (image, archive) = (self.put(scenario), format!("{}.tar", self.dir));
+        scenario.run(&["extract", &image, "--tar", &archive]);
+        archive
+    }
+
+    fn put(&self, scenario: &mut Scenario) -> String {
         let image = format!("{}.img", self.dir);
         scenario.put(&image, self.image.clone());
-        scenario.run(&["extract", &image, &self.dir])
+        image
     }
 
     /// The tree's digest.

@@ -66,10 +66,22 @@ pub use error::Error;
 pub use job::{Case, Device, Job};
 pub use kernel_guest::script::{Age, Compressor, Listing, Mode, Phase};
 pub use played::{Exit, PlayError, Playback, Played};
-pub use qemu::Kill;
+pub use qemu::{Kill, ROM_ADDRESS};
 pub use report::{CaseResult, Outcome, Report};
 pub use scenario::{At, COMMAND_LINE, MOUNT_POINT, Scenario};
 pub use state::{Block, NAND_CLEANMARKER, State};
+
+/// What a machine has beside the disks of its job.
+#[derive(Debug, Clone, Default)]
+pub struct Setup<'a> {
+    /// Files of the host, as the disks `/dev/vdc` and so on. What the guest's disks have taken is in the files, whatever
+    /// becomes of the machine.
+    pub disks: &'a [&'a Path],
+    /// A file that the guest has as memory at [`ROM_ADDRESS`], where writes do nothing.
+    pub rom: Option<&'a Path>,
+    /// An early end.
+    pub kill: Option<Kill>,
+}
 
 /// A kernel ready to boot, with the modules and the first process it needs.
 #[derive(Debug, Clone)]
@@ -149,20 +161,21 @@ impl Kernel {
             drives: disks.drives(),
             memory_mib: self.memory_mib,
             patience: self.patience,
+            rom: None,
             echo: log,
             kill: None,
         };
         let report = report::parse(machine.run()?)?;
         Ok(Report { dumps: disks.dumps()?, ..report })
     }
+
     /// Boots once and plays the scenarios, one behind the other.
     pub fn play(&self, scenarios: &[Scenario]) -> Result<Playback, Error> {
-        self.play_with(scenarios, &[], None)
+        self.play_with(scenarios, &Setup::default())
     }
 
-    /// Likewise, with files of the host as the disks `/dev/vdc` and so on, and perhaps an early end. What the guest's
-    /// disks have taken is in the files, whatever becomes of the machine.
-    pub fn play_with(&self, scenarios: &[Scenario], disks: &[&Path], kill: Option<Kill>) -> Result<Playback, Error> {
+    /// Likewise, with more in the machine.
+    pub fn play_with(&self, scenarios: &[Scenario], setup: &Setup<'_>) -> Result<Playback, Error> {
         let only = env::var("KERNEL_CASE").ok();
         let wanted = |scenario: &&Scenario| only.as_ref().is_none_or(|only| *only == scenario.name());
         let scenarios: Vec<&Scenario> = scenarios.iter().filter(wanted).collect();
@@ -173,7 +186,7 @@ impl Kernel {
         let log = env::var_os("KERNEL_LOG").is_some_and(|value| value != "0");
         let stage = scenario::Stage::build(&scenarios, log)?;
         let mut drives = stage.drives();
-        drives.extend(disks.iter().map(|file| qemu::Drive { file, read_only: false }));
+        drives.extend(setup.disks.iter().map(|file| qemu::Drive { file, read_only: false }));
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: self.full_initramfs()?,
@@ -181,8 +194,9 @@ impl Kernel {
             drives,
             memory_mib: self.memory_mib,
             patience: self.patience,
+            rom: setup.rom,
             echo: log,
-            kill,
+            kill: setup.kill.clone(),
         };
         let console = machine.run()?;
         played::parse(&console, &scenarios, stage)
@@ -198,6 +212,7 @@ impl Kernel {
             drives: disks.iter().map(|file| qemu::Drive { file, read_only: false }).collect(),
             memory_mib: self.memory_mib,
             patience: self.patience,
+            rom: None,
             echo: env::var_os("KERNEL_LOG").is_some_and(|value| value != "0"),
             kill: None,
         };
@@ -214,15 +229,9 @@ impl Kernel {
         self.modules.folder()
     }
 
-    /// The project's command line, linked statically, as programs of the guest have it.
-    pub fn command_line() -> Result<Vec<u8>, Error> {
-        guest::build_command_line()
-    }
-
     fn full_initramfs(&self) -> Result<&[u8], Error> {
         if self.full_initramfs.get().is_none() {
-            let program = guest::build_command_line()?;
-            let full = initramfs::with_program(self.initramfs.clone(), "jffs2-tx", &program);
+            let full = initramfs::with_programs(self.initramfs.clone(), &guest::command_line()?);
             // Another thread may have been faster: it has the same.
             let _ = self.full_initramfs.set(full);
         }

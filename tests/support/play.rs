@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::kernel::{Kernel, Playback, Played, Scenario};
+use crate::kernel::{At, Kernel, Playback, Played, Scenario, Setup};
 
 type Check<'a> = Box<dyn FnOnce(&Played) -> Result<()> + 'a>;
 
@@ -21,8 +21,13 @@ impl<'a> Plays<'a> {
     /// Plays all of them and checks those that were played. Fails with a transcript of those that went wrong, or if the
     /// kernel complains about itself.
     pub fn check(self, kernel: &Kernel) -> Result<Playback> {
+        self.check_with(kernel, &Setup::default())
+    }
+
+    /// Likewise, with more in the machine.
+    pub fn check_with(self, kernel: &Kernel, setup: &Setup<'_>) -> Result<Playback> {
         let (scenarios, checks): (Vec<Scenario>, Vec<Check<'a>>) = self.plays.into_iter().unzip();
-        let playback = kernel.play(&scenarios)?;
+        let playback = kernel.play_with(&scenarios, setup)?;
         let mut wrong = Vec::new();
         for (scenario, check) in scenarios.iter().zip(checks) {
             let Some(played) = playback.of(scenario.name()) else { continue };
@@ -41,7 +46,7 @@ impl<'a> Plays<'a> {
 }
 
 /// Fails unless a program ended with this exit code and said all of these texts on its standard error.
-pub fn expect_exit(played: &Played, program: crate::kernel::At, code: i32, texts: &[&str]) -> Result<()> {
+pub fn expect_exit(played: &Played, program: At, code: i32, texts: &[&str]) -> Result<()> {
     let exit = played.exit(program)?;
     let said = exit.err.join("\n");
     if exit.code != Some(code) {

@@ -1,11 +1,13 @@
 //! MTD devices: opened, and guarded against whoever else uses them.
 
-use std::fs::TryLockError;
+use std::fs::{self, Metadata, TryLockError};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use jffs2_tx::detect::{Detected, show_size};
 use jffs2_tx::flash::{Flash, MtdError, MtdFlash};
 use jffs2_tx::wire::{Endian, Header};
+use nix::sys::stat::{major, minor};
 
 use crate::failure::{Exit, Failure};
 
@@ -74,6 +76,23 @@ fn byte_order(mtd: &MtdFlash) -> Result<Option<Endian>, Failure> {
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Greater => Some(Endian::Little),
     })
+}
+
+/// Why something is refused that is neither a regular file nor an MTD device.
+pub(crate) fn refusal(metadata: &Metadata) -> Failure {
+    let kind = metadata.file_type();
+    if !kind.is_char_device() && !kind.is_block_device() {
+        return Failure::new(Exit::Io, "not a regular file");
+    }
+    let (class, device) = (if kind.is_block_device() { "block" } else { "char" }, metadata.rdev());
+    // The node may have any name; sysfs has it among UBI's.
+    let place = fs::canonicalize(format!("/sys/dev/{class}/{}:{}", major(device), minor(device))).unwrap_or_default();
+    let text = if place.components().any(|part| part.as_os_str() == "ubi") {
+        "UBI is not supported: JFFS2 keeps no cleanmarkers there, and would take a hidden eraseblock for a free one"
+    } else {
+        "not supported: a device, but no MTD device; give one as /dev/mtdN or mtd:NAME"
+    };
+    Failure::new(Exit::Unsupported, text)
 }
 
 /// What is worn or was corrected while the device was read, as advice.

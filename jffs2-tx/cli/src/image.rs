@@ -296,7 +296,7 @@ pub(crate) fn open_regular(path: &Path, write: bool) -> Result<(File, u64), Fail
     let metadata = fs::metadata(path).map_err(io_failure)?;
     // Opening a pipe would wait for ever, reading a directory would fail late.
     if !metadata.is_file() {
-        return Err(Failure::new(Exit::Io, "not a regular file"));
+        return Err(device::refusal(&metadata));
     }
     let file = File::options().read(true).write(write).open(path).map_err(io_failure)?;
     Ok((file, metadata.len()))

@@ -13,7 +13,7 @@ use jffs2_tx::status::{UpdateState, status};
 use jffs2_tx::wire::CommitPoint;
 use jffs2_tx_tests::kernel::{Device, Kernel};
 use jffs2_tx_tests::ours::Seen;
-use jffs2_tx_tests::tools::{run, workspace};
+use jffs2_tx_tests::tools::{binary, run, workspace};
 use nix::unistd::Uid;
 use tempfile::TempDir;
 
@@ -71,7 +71,7 @@ fn initramfs(kernel: &Kernel) -> Result<Vec<u8>> {
         put(&format!("{modules}/{list}"), b"", 0o644)?;
     }
     put(&format!("boot/config-{}", kernel.version()), b"CONFIG_RD_GZIP=y\n", 0o644)?;
-    put("bin/jffs2-tx", &Kernel::command_line()?, 0o755)?;
+    put("bin/jffs2-tx", &fs::read(binary("jffs2-tx").get_program())?, 0o755)?;
     put("conf/initramfs.conf", b"MODULES=list\nBUSYBOX=auto\nCOMPRESS=gzip\nCOMPRESSLEVEL=1\nRESUME=none\n", 0o644)?;
     put("conf/modules", b"virtio_pci\nvirtio_blk\n", 0o644)?;
     // The flash's driver is the board's matter.

@@ -1,5 +1,8 @@
 //! The guest's root: an archive in the "newc" form of cpio, which the kernel unpacks at boot.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use super::Error;
 use super::modules::{DEVICE_MODULES, Modules};
 
@@ -20,13 +23,20 @@ pub(super) fn build(modules: &Modules, init: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(archive.finish())
 }
 
-/// An archive that adds a program to the root: the kernel unpacks one behind the other.
-pub(super) fn with_program(mut initramfs: Vec<u8>, name: &str, program: &[u8]) -> Vec<u8> {
+/// The root with more programs and libraries: the kernel unpacks one archive behind the other.
+pub(super) fn with_programs(mut initramfs: Vec<u8>, files: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Archive::default();
-    archive.add("bin", DIRECTORY, &[]);
-    archive.add(&format!("bin/{name}"), PROGRAM, program);
+    let mut directories = BTreeSet::new();
+    files.iter().for_each(|(path, _)| directories.extend(path.ancestors().skip(1).map(inside)));
+    directories.iter().filter(|path| !path.is_empty()).for_each(|path| archive.add(path, DIRECTORY, &[]));
+    files.iter().for_each(|(path, content)| archive.add(&inside(path), PROGRAM, content));
     initramfs.extend(archive.finish());
     initramfs
+}
+
+/// A path as the archive has it: without the slash in front.
+fn inside(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 #[derive(Default)]

@@ -12,7 +12,7 @@ use super::debian::output;
 /// Modules that are loaded at the start, with what they need.
 const BASE_MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "jffs2"];
 /// Modules that are loaded when a job asks for their device; what they need is loaded at the start.
-pub(super) const DEVICE_MODULES: [&str; 4] = ["mtdram", "nandsim", "block2mtd", "ubi"];
+pub(super) const DEVICE_MODULES: [&str; 5] = ["mtdram", "nandsim", "block2mtd", "phram", "ubi"];
 
 /// A folder of uncompressed modules.
 #[derive(Debug, Clone)]

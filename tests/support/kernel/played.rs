@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use super::Error;
 use super::qemu::Console;
@@ -28,6 +29,8 @@ pub struct Played {
     steps: BTreeMap<At, Result<String, String>>,
     said: BTreeMap<At, Said>,
     dumps: HashMap<At, Vec<u8>>,
+    /// When steps were done, from the start of QEMU.
+    times: BTreeMap<At, Duration>,
     script: Vec<String>,
 }
 
@@ -123,6 +126,12 @@ impl Played {
         self.dumps.get(&at).map(Vec::as_slice).ok_or(PlayError::NotReached(at.0))
     }
 
+    /// The time from the end of one step to the end of another.
+    pub fn between(&self, from: At, to: At) -> Result<Duration, PlayError> {
+        let time = |at: At| self.times.get(&at).copied().ok_or(PlayError::NotReached(at.0));
+        Ok(time(to)?.saturating_sub(time(from)?))
+    }
+
     /// All steps with what came of them, for a message.
     pub fn transcript(&self) -> String {
         let mut text = String::new();
@@ -151,9 +160,9 @@ pub(super) fn parse(console: &Console, scenarios: &[&Scenario], stage: Stage) ->
         playback.scenarios.insert(scenario.name.clone(), played);
     }
     let mut done = false;
-    for (_, line) in &console.lines {
+    for (time, line) in &console.lines {
         done |= line == "DONE";
-        playback.line(line);
+        playback.line(*time, line);
     }
     playback.console = console.lines.iter().fold(String::new(), |text, (_, line)| text + line + "\n");
     if !done && !console.killed {
@@ -165,7 +174,7 @@ pub(super) fn parse(console: &Console, scenarios: &[&Scenario], stage: Stage) ->
 
 impl Playback {
     /// Takes a line; those of the firmware and of the kernel, and what a kill has torn, are left alone.
-    fn line(&mut self, line: &str) {
+    fn line(&mut self, time: Duration, line: &str) {
         let mut words = line.splitn(4, ' ');
         let word = words.next().unwrap_or_default();
         if word == "SUSPECT" {
@@ -185,6 +194,7 @@ impl Playback {
                     _ => return,
                 };
                 played.steps.insert(step, outcome);
+                played.times.insert(step, time);
             }
             _ => {}
         }

@@ -25,6 +25,9 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=1 panic=-1 panic_print=32 rcu
 /// A processor that has it all, but for what makes the kernel copy byte by byte, which emulation is slow at.
 const CPU: &str = "max,la57=off,erms=off,fsrm=off";
 
+/// Where memory is that only the host can write: beyond all of the guest's own.
+pub const ROM_ADDRESS: u64 = 0x1_8000_0000;
+
 /// What the machine is made of.
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
@@ -35,6 +38,8 @@ pub(super) struct Machine<'a> {
     pub(super) drives: Vec<Drive<'a>>,
     pub(super) memory_mib: u32,
     pub(super) patience: Duration,
+    /// What is at [`ROM_ADDRESS`].
+    pub(super) rom: Option<&'a Path>,
     pub(super) echo: bool,
     /// When to end it on the spot, if it is not to end by itself.
     pub(super) kill: Option<Kill>,
@@ -100,6 +105,13 @@ impl Machine<'_> {
             let read_only = if *read_only { "on" } else { "off" };
             let drive = format!("file={file},format=raw,if=none,id=drive{number},readonly={read_only}");
             command.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=drive{number}")]);
+        }
+        if let Some(rom) = self.rom {
+            let file = rom.display().to_string().replace(',', ",,");
+            let size = rom.metadata().map_err(Error::file(rom))?.len();
+            let memory = format!("memory-backend-file,id=rom,mem-path={file},size={size},share=on,readonly=on");
+            let device = format!("nvdimm,memdev=rom,unarmed=on,addr={ROM_ADDRESS:#x}");
+            command.args(["-object", &memory, "-device", &device]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {

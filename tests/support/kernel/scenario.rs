@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use kernel_guest::scenario::{Act, Extent, Line};
@@ -107,9 +108,15 @@ impl Scenario {
         at
     }
 
-    /// Makes a range of an MTD device a device of its own, the next one in number.
-    pub fn partition(&mut self, device: &str, start: u64, len: u64) -> At {
-        self.must(Act::Partition { device: device.to_owned(), start, len })
+    /// Clears bits in an error correction code of a programmed NAND page: with one bit, reads of the page have to be
+    /// corrected, with two, error correction has to give up.
+    pub fn spoil(&mut self, device: &str, at: u64, bits: u32) -> At {
+        self.must(Act::Spoil { device: device.to_owned(), at, bits })
+    }
+
+    /// Makes a volume on a UBI device, its number 0.
+    pub fn make_volume(&mut self, device: &str, len: u64) -> At {
+        self.must(Act::MakeVolume { device: device.to_owned(), len })
     }
 
     /// Mounts a device, such as `mtd0`, for reading only.
@@ -204,9 +211,9 @@ impl Scenario {
         self.wait(program)
     }
 
-    /// Gives a program the content of a file of the guest.
-    pub fn feed(&mut self, program: At, path: &str) -> At {
-        self.must(Act::Feed { program: program.0, path: path.to_owned() })
+    /// Gives a program a part of a file of the guest, in percent.
+    pub fn feed(&mut self, program: At, path: &str, part: Range<u32>) -> At {
+        self.must(Act::Feed { program: program.0, path: path.to_owned(), from: part.start, to: part.end })
     }
 
     /// Waits until a program has printed a line with this text.
@@ -224,6 +231,11 @@ impl Scenario {
     pub fn kill(&mut self, program: At) -> At {
         self.must(Act::Kill { program: program.0 });
         self.wait(program)
+    }
+
+    /// Does nothing: the moment when all before is done.
+    pub fn mark(&mut self) -> At {
+        self.sleep(0)
     }
 
     /// Lets time pass.

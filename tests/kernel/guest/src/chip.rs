@@ -227,23 +227,29 @@ impl Chip {
         Ok(())
     }
 
-    /// Clears two bits of one of a page's error correction codes: it then has to give up, and the data stays as it is.
+    /// Makes error correction give up on a page; the data stays as it is.
     fn break_page(&self, start: u64, page: u32) -> Result<()> {
         let page_size = self.step.page_size as usize;
-        let at = start + page as u64 * page_size as u64;
-        let mut oob = vec![0; page_size / OOB_SHARE];
-        sys::read_oob(&self.mtd, at, &mut oob, OobLayout::Whole).context("read a spare area")?;
-        let code = codes(oob.len()).into_iter().find(|code| ones(&oob, code) >= 2);
-        let code = code.with_context(|| format!("page {page} has no two bits to clear in a code"))?;
-        for _ in 0..2 {
-            let byte = code.into_iter().find(|&byte| oob[byte] != 0).context("a bit to clear")?;
-            oob[byte] &= oob[byte] - 1;
-        }
-        sys::write_raw(&self.mtd, at, &vec![0xff; page_size], &oob).context("break a page")?;
-        let read = sys::read_page(&self.mtd, at, &mut vec![0; page_size]);
-        ensure!(read == Err(Errno::EBADMSG), "page {page} shall be unreadable, but: {read:?}");
-        Ok(())
+        spoil(&self.mtd, page_size, start + page as u64 * page_size as u64, 2)
     }
+}
+
+/// Clears bits of one of the error correction codes of the page at `at`: with one, error correction has something to do,
+/// with two it has to give up.
+pub(crate) fn spoil(mtd: &File, page_size: usize, at: u64, bits: u32) -> Result<()> {
+    let mut oob = vec![0; page_size / OOB_SHARE];
+    sys::read_oob(mtd, at, &mut oob, OobLayout::Whole).context("read a spare area")?;
+    let code = codes(oob.len()).into_iter().find(|code| ones(&oob, code) >= bits);
+    let code = code.with_context(|| format!("the page at {at:#x} has no {bits} bits to clear in a code"))?;
+    for _ in 0..bits {
+        let byte = code.into_iter().find(|&byte| oob[byte] != 0).context("a bit to clear")?;
+        oob[byte] &= oob[byte] - 1;
+    }
+    sys::write_raw(mtd, at, &vec![0xff; page_size], &oob).context("spoil a page")?;
+    let read = sys::read_page(mtd, at, &mut vec![0; page_size]);
+    let wanted = if bits == 1 { Errno::EUCLEAN } else { Errno::EBADMSG };
+    ensure!(read == Err(wanted), "a read of the page at {at:#x} shall give {wanted}, but: {read:?}");
+    Ok(())
 }
 
 fn goal(wanted: Option<&BlockStep>) -> Held {

@@ -23,7 +23,7 @@ use crate::disk::Disk;
 use crate::kernel_log::KernelLog;
 use crate::memo::Memo;
 use crate::work::Amount;
-use crate::{boot, one_line, work};
+use crate::{boot, one_line, sys, work};
 use mtd::Mtd;
 use program::Program;
 use reader::Reader;
@@ -109,7 +109,8 @@ impl<'a> Player<'a> {
             Act::Flash { device, image } => Mtd::open(device)?.flash(&self.disk.content(image.offset, image.len)?)?,
             Act::Digest { device } => return Mtd::open(device)?.digest(),
             Act::Dump { device, offset } => Mtd::open(device)?.dump(*offset)?,
-            Act::Partition { device, start, len } => Mtd::open(device)?.add_partition(*start, *len)?,
+            Act::Spoil { device, at, bits } => Mtd::open(device)?.spoil(*at, *bits)?,
+            Act::MakeVolume { device, len } => make_volume(device, *len)?,
             Act::Mount { source, dir, read_only } => stage.mount(source, dir, *read_only)?,
             Act::Remount { dir, read_only } => remount(dir, *read_only)?,
             Act::Unmount { dir } => stage.unmount(dir)?,
@@ -122,7 +123,7 @@ impl<'a> Player<'a> {
             Act::Read { path } => stage.read(path)?,
             Act::Remove { path } => remove(path)?,
             Act::Spawn { uid, argv } => stage.spawn(*uid, argv)?,
-            Act::Feed { program, path } => stage.program(*program)?.feed(path)?,
+            Act::Feed { program, path, from, to } => stage.program(*program)?.feed(path, *from, *to)?,
             Act::EndInput { program } => stage.program(*program)?.end_input(),
             Act::Await { program, text } => stage.program(*program)?.wait_for(text)?,
             Act::Wait { program } => return stage.wait(*program),
@@ -259,6 +260,11 @@ fn remount(dir: &str, read_only: bool) -> Result<()> {
 fn write_line(path: &str, text: &str) -> Result<()> {
     let mut file = OpenOptions::new().append(true).open(path).context("open")?;
     file.write_all(format!("{text}\n").as_bytes()).context("write")
+}
+
+fn make_volume(device: &str, len: u64) -> Result<()> {
+    let device = OpenOptions::new().read(true).write(true).open(device).context("open")?;
+    sys::make_ubi_volume(&device, "volume", len).context("make a volume")
 }
 
 fn remove(path: &str) -> Result<()> {

@@ -63,13 +63,21 @@ pub enum Act {
         /// Where on the disk to put it.
         offset: u64,
     },
-    /// Make a range of an MTD device a device of its own.
-    Partition {
+    /// Clear bits in an error correction code of a NAND page that is programmed: with one bit, reads of the page are
+    /// corrected, with two, error correction has to give up. The data stay as they are.
+    Spoil {
         /// The character device.
         device: String,
-        /// Where the range begins, bytes.
-        start: u64,
-        /// How long it is, bytes.
+        /// Where the page begins, bytes.
+        at: u64,
+        /// How many bits.
+        bits: u32,
+    },
+    /// Make a volume on a UBI device.
+    MakeVolume {
+        /// The character device, such as `/dev/ubi0`.
+        device: String,
+        /// How large, bytes.
         len: u64,
     },
     /// Mount a jffs2 file system.
@@ -142,12 +150,16 @@ pub enum Act {
         /// Its path and its arguments.
         argv: Vec<String>,
     },
-    /// Give a program the content of a file to read.
+    /// Give a program a part of a file to read.
     Feed {
         /// Which program.
         program: u32,
         /// The file's path.
         path: String,
+        /// Where the part begins, in percent of the file.
+        from: u32,
+        /// Where it ends, likewise.
+        to: u32,
     },
     /// Let a program's input end.
     EndInput {
@@ -211,7 +223,8 @@ impl Act {
             Self::Flash { device, image } => words([&"flash", device, &image.offset, &image.len]),
             Self::Digest { device } => words([&"digest", device]),
             Self::Dump { device, offset } => words([&"dump", device, offset]),
-            Self::Partition { device, start, len } => words([&"partition", device, start, len]),
+            Self::Spoil { device, at, bits } => words([&"spoil", device, at, bits]),
+            Self::MakeVolume { device, len } => words([&"make-volume", device, len]),
             Self::Mount { source, dir, read_only } => words([&"mount", source, dir, read_only]),
             Self::Remount { dir, read_only } => words([&"remount", dir, read_only]),
             Self::Unmount { dir } => words([&"unmount", dir]),
@@ -222,7 +235,7 @@ impl Act {
             Self::Read { path } => words([&"read", path]),
             Self::Remove { path } => words([&"remove", path]),
             Self::Spawn { uid, argv } => [words([&"spawn", uid]), argv.clone()].concat(),
-            Self::Feed { program, path } => words([&"feed", program, path]),
+            Self::Feed { program, path, from, to } => words([&"feed", program, path, from, to]),
             Self::EndInput { program } => words([&"end-input", program]),
             Self::Await { program, text } => words([&"await", program, text]),
             Self::Wait { program } => words([&"wait", program]),
@@ -241,9 +254,10 @@ impl Act {
             ["flash", device, offset, len] => Self::Flash { device: text(device), image: extent(offset, len)? },
             ["digest", device] => Self::Digest { device: text(device) },
             ["dump", device, offset] => Self::Dump { device: text(device), offset: offset.parse().ok()? },
-            ["partition", device, start, len] => {
-                Self::Partition { device: text(device), start: start.parse().ok()?, len: len.parse().ok()? }
+            ["spoil", device, at, bits] => {
+                Self::Spoil { device: text(device), at: at.parse().ok()?, bits: bits.parse().ok()? }
             }
+            ["make-volume", device, len] => Self::MakeVolume { device: text(device), len: len.parse().ok()? },
             ["mount", source, dir, read_only] => {
                 Self::Mount { source: text(source), dir: text(dir), read_only: read_only.parse().ok()? }
             }
@@ -260,7 +274,12 @@ impl Act {
             ["read", path] => Self::Read { path: text(path) },
             ["remove", path] => Self::Remove { path: text(path) },
             ["spawn", uid, ref argv @ ..] => Self::Spawn { uid: uid.parse().ok()?, argv: texts(argv) },
-            ["feed", program, path] => Self::Feed { program: program.parse().ok()?, path: text(path) },
+            ["feed", program, path, from, to] => Self::Feed {
+                program: program.parse().ok()?,
+                path: text(path),
+                from: from.parse().ok()?,
+                to: to.parse().ok()?,
+            },
             ["end-input", program] => Self::EndInput { program: program.parse().ok()? },
             ["await", program, line] => Self::Await { program: program.parse().ok()?, text: text(line) },
             ["wait", program] => Self::Wait { program: program.parse().ok()? },
@@ -372,7 +391,8 @@ mod tests {
             Act::Flash { device: device.clone(), image: extent },
             Act::Digest { device: device.clone() },
             Act::Dump { device: device.clone(), offset: 4096 },
-            Act::Partition { device, start: 1, len: 2 },
+            Act::Spoil { device: device.clone(), at: 2048, bits: 2 },
+            Act::MakeVolume { device, len: 4096 },
             Act::Mount { source: text("mtd0"), dir: dir.clone(), read_only: true },
             Act::Remount { dir: dir.clone(), read_only: false },
             Act::Unmount { dir: dir.clone() },
@@ -384,7 +404,7 @@ mod tests {
             Act::Read { path: path.clone() },
             Act::Remove { path: path.clone() },
             Act::Spawn { uid: 1000, argv: vec![text("/bin/x"), text(""), text("-")] },
-            Act::Feed { program: 3, path },
+            Act::Feed { program: 3, path, from: 50, to: 100 },
             Act::EndInput { program: 3 },
             Act::Await { program: 3, text: text("now it") },
             Act::Wait { program: 3 },

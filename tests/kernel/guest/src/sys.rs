@@ -44,28 +44,22 @@ struct ReadRequest {
     max_bitflips: u32,
 }
 
-/// A range of a device, as the kernel's struct has it.
+/// What a volume shall be, as the kernel's struct has it.
 #[repr(C)]
-struct PartitionRange {
-    start: i64,
-    length: i64,
+struct VolumeRequest {
     number: i32,
-    device_name: [u8; 64],
-    volume_name: [u8; 64],
+    alignment: i32,
+    bytes: i64,
+    kind: u8,
+    flags: u8,
+    name_len: i16,
+    padding: [u8; 4],
+    name: [u8; 128],
 }
 
-#[repr(C)]
-struct PartitionRequest {
-    op: i32,
-    flags: i32,
-    data_len: i32,
-    data: *const PartitionRange,
-}
-
-/// The request to add a partition.
-const ADD_PARTITION: i32 = 1;
-
-nix::ioctl_write_ptr_bad!(partition_request, nix::request_code_none!(0x12, 105), PartitionRequest);
+/// The kind of volume that may be written to at any time.
+const DYNAMIC_VOLUME: u8 = 3;
+nix::ioctl_write_ptr!(make_volume, b'o', 0, VolumeRequest);
 nix::ioctl_write_ptr!(mem_get_bad_block, b'M', 11, i64);
 nix::ioctl_write_ptr!(mem_set_bad_block, b'M', 12, i64);
 nix::ioctl_write_ptr!(mem_erase, b'M', 20, EraseRange);
@@ -97,22 +91,22 @@ pub(crate) fn is_bad(mtd: &File, start: u64) -> Result<bool, Errno> {
     }
 }
 
-/// Makes a range of the device another device, named `name`.
-pub(crate) fn add_partition(mtd: &File, name: &str, start: u64, length: u64) -> Result<(), Errno> {
-    let number = |value: u64| i64::try_from(value).map_err(|_| Errno::EOVERFLOW);
-    let mut range = PartitionRange {
-        start: number(start)?,
-        length: number(length)?,
+/// Makes volume 0 of a UBI device.
+pub(crate) fn make_ubi_volume(ubi: &File, name: &str, length: u64) -> Result<(), Errno> {
+    let mut request = VolumeRequest {
         number: 0,
-        device_name: [0; 64],
-        volume_name: [0; 64],
+        alignment: 1,
+        bytes: i64::try_from(length).map_err(|_| Errno::EOVERFLOW)?,
+        kind: DYNAMIC_VOLUME,
+        flags: 0,
+        name_len: i16::try_from(name.len()).map_err(|_| Errno::EOVERFLOW)?,
+        padding: [0; 4],
+        name: [0; 128],
     };
     // The last byte stays 0.
-    range.device_name[..63].iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
-    let data_len = size_of::<PartitionRange>() as i32;
-    let request = PartitionRequest { op: ADD_PARTITION, flags: 0, data_len, data: &raw const range };
-    // SAFETY: both structs have the layout of the kernel's, which only reads them; they outlive the call.
-    unsafe { partition_request(mtd.as_raw_fd(), &raw const request) }.map(drop)
+    request.name[..127].iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    // SAFETY: the struct has the layout of the kernel's, which only reads it; it outlives the call.
+    unsafe { make_volume(ubi.as_raw_fd(), &raw const request) }.map(drop)
 }
 
 /// Programs the beginning of the free spare area of the page at `start`.

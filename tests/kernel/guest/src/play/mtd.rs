@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kernel_guest::listing::hex;
 use sha2::{Digest, Sha256};
 
+use crate::chip;
 use crate::sys::{self, OobLayout};
 
 /// The cleanmarker in the spare area of an eraseblock that is ready for use.
@@ -60,13 +61,13 @@ impl Mtd {
                 self.program(start, part).with_context(|| format!("program at {start:#x}"))?;
             }
         }
-        ensure!(parts.next().is_none(), "the image does not fit");
+        ensure!(parts.all(is_blank), "the image does not fit");
         Ok(())
     }
 
     fn program(&self, start: u64, part: &[u8]) -> Result<()> {
         for (at, page) in (start..).step_by(self.page_size as usize).zip(part.chunks(self.page_size as usize)) {
-            if page.iter().any(|&byte| byte != 0xff) {
+            if !is_blank(page) {
                 self.file.write_all_at(page, at)?;
             }
         }
@@ -98,6 +99,12 @@ impl Mtd {
         disk.sync_all().context("write to the second disk")
     }
 
+    /// Clears bits in an error correction code of the page at `at`.
+    pub(super) fn spoil(&self, at: u64, bits: u32) -> Result<()> {
+        ensure!(self.is_nand, "only NAND has error correction");
+        chip::spoil(&self.file, self.page_size as usize, at, bits)
+    }
+
     fn block(&self, start: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.block_size as usize];
         self.file.read_exact_at(&mut bytes, start).with_context(|| format!("read at {start:#x}"))?;
@@ -111,12 +118,8 @@ impl Mtd {
         }
         Ok(oob)
     }
+}
 
-    /// Makes a range of it a device of its own, the next one in number.
-    pub(super) fn add_partition(&self, start: u64, len: u64) -> Result<()> {
-        if start.checked_add(len).is_none_or(|end| end > self.blocks * self.block_size) {
-            bail!("the range is not on the device");
-        }
-        sys::add_partition(&self.file, "part", start, len).context("add a partition")
-    }
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0xff)
 }

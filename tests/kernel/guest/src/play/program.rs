@@ -38,10 +38,12 @@ impl Program {
         Ok(Self { stdin: child.stdin.take(), child, said, ears })
     }
 
-    /// Writes a file's content to its input.
-    pub(super) fn feed(&mut self, path: &str) -> Result<()> {
+    /// Writes a part of a file to its input, from one percentage of it to another.
+    pub(super) fn feed(&mut self, path: &str, from: u32, to: u32) -> Result<()> {
         let content = fs::read(path).with_context(|| path.to_owned())?;
-        self.stdin.as_mut().context("its input has ended")?.write_all(&content).context("feed")
+        let place = |percent: u32| content.len() * percent as usize / 100;
+        let part = content.get(place(from)..place(to)).context("no such part")?;
+        self.stdin.as_mut().context("its input has ended")?.write_all(part).context("feed")
     }
 
     pub(super) fn end_input(&mut self) {
