@@ -69,46 +69,50 @@ fn said(played: &Played, program: At, text: &str) -> Result<()> {
 fn agents_install() -> Result<()> {
     let roots = Roots::make()?;
     let mut plays = Plays::default();
-    for (name, device, archive, how) in
-        [("rauc-nor", NOR, "root-2.0.tar.gz", "z"), ("rauc-nand", NAND, "root-2.0.tar.xz", "J")]
-    {
-        let (mut s, old, new) = roots.scenario(name, device)?;
-        s.put(&format!("/bundle/{archive}"), trees::tar(roots.new.path(), how));
-        let before = mounted_tree(&mut s, &[&old]);
-        let hook = rauc(&mut s, "slot-install", archive);
-        let after = mounted_tree(&mut s, &[&new]);
-        let log = s.run(&["log", "/dev/mtd0"]);
-        plays.add(s, move |played| {
-            ensure!(played.digest(before)? == old.digest);
-            expect_exit(played, hook, 0, &[])?;
-            ensure!(played.digest(after)? == new.digest, "not the new tree");
-            said(played, log, &format!("\"{archive}\": committed"))
-        });
-    }
-    for (name, device) in [("swupdate-nor", NOR), ("swupdate-nand", NAND)] {
-        let (mut s, _, new) = roots.scenario(name, device)?;
-        let data = "/dev/mtd0 /tmp/root.tar v2";
-        let blank = s.digest("/dev/mtd0");
-        let pre = swupdate(&mut s, "preinst", data);
-        let untouched = s.digest("/dev/mtd0");
-        s.put("/tmp/root.tar", trees::tar(roots.new.path(), ""));
-        let post = swupdate(&mut s, "postinst", data);
-        let gone = sh(&mut s, "test ! -e /tmp/root.tar");
-        let after = mounted_tree(&mut s, &[&new]);
-        let log = s.run(&["log", "/dev/mtd0"]);
-        plays.add(s, move |played| {
-            expect_exit(played, pre, 0, &[])?;
-            ensure!(played.digest(blank)? == played.digest(untouched)?, "preinst writes");
-            expect_exit(played, post, 0, &[])?;
-            expect_exit(played, gone, 0, &[])?;
-            ensure!(played.digest(after)? == new.digest, "not the new tree");
-            said(played, log, "\"v2\": committed")
-        });
-    }
+    add_rauc(&roots, &mut plays)?;
+    add_swupdate(&roots, &mut plays)?;
     add_mounted(&roots, &mut plays)?;
     add_refusals(&roots, &mut plays)?;
     let playback = plays.check(&Kernel::debian(None)?)?;
     println!("{:.1} s", playback.seconds);
+    Ok(())
+}
+
+fn add_rauc(roots: &Roots, plays: &mut Plays<'static>) -> Result<()> {
+    let (mut s, old, new) = roots.scenario("rauc", NOR)?;
+    s.put("/bundle/root-2.0.tar.gz", trees::tar(roots.new.path(), "z"));
+    let before = mounted_tree(&mut s, &[&old]);
+    let hook = rauc(&mut s, "slot-install", "root-2.0.tar.gz");
+    let after = mounted_tree(&mut s, &[&new]);
+    let log = s.run(&["log", "/dev/mtd0"]);
+    plays.add(s, move |played| {
+        ensure!(played.digest(before)? == old.digest);
+        expect_exit(played, hook, 0, &[])?;
+        ensure!(played.digest(after)? == new.digest, "not the new tree");
+        said(played, log, "\"root-2.0.tar.gz\": committed")
+    });
+    Ok(())
+}
+
+fn add_swupdate(roots: &Roots, plays: &mut Plays<'static>) -> Result<()> {
+    let (mut s, _, new) = roots.scenario("swupdate", NAND)?;
+    let data = "/dev/mtd0 /tmp/root.tar.xz v2";
+    let before = s.digest("/dev/mtd0");
+    let pre = swupdate(&mut s, "preinst", data);
+    let untouched = s.digest("/dev/mtd0");
+    s.put("/tmp/root.tar.xz", trees::tar(roots.new.path(), "J"));
+    let post = swupdate(&mut s, "postinst", data);
+    let gone = sh(&mut s, "test ! -e /tmp/root.tar.xz");
+    let after = mounted_tree(&mut s, &[&new]);
+    let log = s.run(&["log", "/dev/mtd0"]);
+    plays.add(s, move |played| {
+        expect_exit(played, pre, 0, &[])?;
+        ensure!(played.digest(before)? == played.digest(untouched)?, "preinst writes");
+        expect_exit(played, post, 0, &[])?;
+        expect_exit(played, gone, 0, &[])?;
+        ensure!(played.digest(after)? == new.digest, "not the new tree");
+        said(played, log, "\"v2\": committed")
+    });
     Ok(())
 }
 
