@@ -12,6 +12,9 @@ use nandsim::{sample, sample_small_change};
 
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LARGE: Device = Device::NandLargePage { blocks: 32 };
+/// So short that a few updates fill them.
+const SHORT_NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 16 };
+const SHORT_NAND: Device = Device::NandSmallPage { blocks: 48 };
 
 /// How many updates follow one another.
 const UPDATES: usize = 10;
@@ -137,6 +140,52 @@ impl Round {
         ensure!(json(played, self.free)?["reboot_needed"] == false, "the flag is still up");
         Ok(())
     }
+}
+
+/// One update after another under the same mount, until there is no space: the mounted tree is three versions old by then,
+/// none of its eraseblocks is live any more for a reader of the flash, and yet the kernel reads every one of them.
+#[test]
+fn updates_under_one_mount_until_the_flash_is_full() -> Result<()> {
+    const ATTEMPTS: usize = 8;
+    let kernel = Kernel::debian(None)?;
+    let mut plays = Plays::default();
+    for (name, device) in [("one-mount-nor", SHORT_NOR), ("one-mount-nand", SHORT_NAND)] {
+        let versions = Version::of_sample(device)?;
+        let mut s = Scenario::new(name);
+        install_config(&mut s, &kernel, WITH_SUMMARIES);
+        for version in &versions {
+            version.lay_out(&mut s);
+        }
+        s.load_device(device, &[]);
+        s.flash(MTD, versions[0].image.clone());
+        s.mount_read_only(MTD_SOURCE);
+        s.start_reader(versions[0].digest());
+        let applies: Vec<At> = (0..ATTEMPTS)
+            .map(|number| {
+                let apply = s.run(&["apply", MTD, "--root", &versions[(number + 1) % 2].dir]);
+                s.await_reader(1);
+                apply
+            })
+            .collect();
+        let reader = s.stop_reader();
+        s.unmount();
+        s.mount_read_only(MTD_SOURCE);
+        let walks = [versions[0].walk(&mut s), versions[1].walk(&mut s)];
+        s.unmount();
+        plays.add(s, move |played| {
+            played.done(reader)?;
+            let codes: Vec<Option<i32>> =
+                applies.iter().map(|&apply| Ok(played.exit(apply)?.code)).collect::<Result<_>>()?;
+            let done = codes.iter().take_while(|&&code| code == Some(0)).count();
+            println!("{name}: {done} updates under one mount, then {:?}", codes.get(done));
+            ensure!(done > 1 && done < ATTEMPTS, "{done} updates: the flash never runs short");
+            ensure!(codes[done..].iter().all(|&code| code == Some(4)), "not refused for want of space: {codes:?}");
+            versions[done % 2].expect(played, walks[done % 2])
+        });
+    }
+    let playback = plays.check(&kernel)?;
+    println!("{:.0} s", playback.seconds);
+    Ok(())
 }
 
 /// Whether the kernel knows summaries, without which it would not see a commit by summary: its configuration tells, or

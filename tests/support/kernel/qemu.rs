@@ -96,7 +96,8 @@ impl Machine<'_> {
 
     fn spawn(&self, initramfs: &Path) -> Result<Running, Error> {
         let mut command = Command::new(QEMU);
-        command.args(["-machine", "q35,accel=tcg", "-cpu", CPU, "-m", &self.memory_mib.to_string()]);
+        command.args(["-machine", "q35,accel=tcg,nvdimm=on", "-cpu", CPU]);
+        command.args(["-m", &format!("{},slots=1,maxmem=16G", self.memory_mib)]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs);
         command.args(["-append", &format!("{COMMAND_LINE} {}", self.words)]);
