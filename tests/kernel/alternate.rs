@@ -19,8 +19,8 @@ const SHORT: (u32, u32) = (1, 100);
 const LONG: (u32, u32) = (10, 100);
 /// Of a hundred rounds, those in which there must have been space for the library's transactions.
 const COMMITTED: u64 = 80;
-/// What must have happened.
-const HAPPENED: [&str; 6] = ["acts", "twice", "given_up", "collections", "moved", "recovered"];
+/// What must have happened. How often there is something to recover depends on when the kernel cleans up.
+const HAPPENED: [&str; 5] = ["acts", "twice", "given_up", "collections", "moved"];
 
 #[test]
 fn nor_with_eraseblocks_of_64_kib() -> Result<()> {

@@ -83,10 +83,10 @@ impl Play<'_> {
         let before = self.agreed().context("after the kernel's work")?;
         let mut model = Model::new(&before.entries, &before.inos);
         let outcome = self.library_works(&mut model).context("the library's work");
-        let after = self.agreed().context("after the library's work");
-        // That they differ tells more than an error of the library.
-        let (after, ()) = (after?, outcome?);
+        // A difference tells more than an error of the library.
+        let after = self.agreed().context("after the library's work")?;
         same("changes", &listing::lines(&model.entries()), "kernel", &listing::lines(&after.entries))?;
+        outcome?;
         self.tally.entries = self.tally.entries.max(after.entries.len());
         Ok(after.entries)
     }

@@ -42,7 +42,7 @@ pub fn entry<F: Flash>(tree: &Tree<'_, F>, step: &WalkEntry) -> Result<Entry, Re
     Ok(entry)
 }
 
-/// The lines of a [`manifest`], sorted by their text: extended attributes, too.
+/// The lines of a [`mod@manifest`], sorted by their text: extended attributes, too.
 pub fn manifest<F: Flash>(flash: &F, rules: Rules) -> Result<Vec<String>, ReadError<F::Error>> {
     let index = Index::open(flash, rules)?;
     let tree = Tree::new(flash, &index);
