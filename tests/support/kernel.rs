@@ -88,6 +88,7 @@ pub struct Setup<'a> {
 pub struct Kernel {
     version: String,
     image: PathBuf,
+    modules: modules::Modules,
     initramfs: Vec<u8>,
     /// The same with the project's command line.
     full_initramfs: OnceLock<Vec<u8>>,
@@ -111,6 +112,7 @@ impl Kernel {
             initramfs: initramfs::build(&files.modules, &guest)?,
             full_initramfs: OnceLock::new(),
             image: files.image,
+            modules: files.modules,
             patience: Duration::from_secs(120),
             memory_mib: 512,
         })
@@ -155,6 +157,7 @@ impl Kernel {
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: &self.initramfs,
+            words: "",
             drives: disks.drives(),
             memory_mib: self.memory_mib,
             patience: self.patience,
@@ -165,6 +168,7 @@ impl Kernel {
         let report = report::parse(machine.run()?)?;
         Ok(Report { dumps: disks.dumps()?, ..report })
     }
+
     /// Boots once and plays the scenarios, one behind the other.
     pub fn play(&self, scenarios: &[Scenario]) -> Result<Playback, Error> {
         self.play_with(scenarios, &Setup::default())
@@ -186,6 +190,7 @@ impl Kernel {
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: self.full_initramfs()?,
+            words: "",
             drives,
             memory_mib: self.memory_mib,
             patience: self.patience,
@@ -195,6 +200,33 @@ impl Kernel {
         };
         let console = machine.run()?;
         played::parse(&console, &scenarios, stage)
+    }
+
+    /// Boots with an initramfs made elsewhere and more words on the kernel's command line. Files of the host are the disks,
+    /// as for [`Kernel::play_with`]. The lines of the console.
+    pub fn boot(&self, initramfs: &[u8], words: &str, disks: &[&Path]) -> Result<Vec<String>, Error> {
+        let machine = qemu::Machine {
+            kernel: &self.image,
+            initramfs,
+            words,
+            drives: disks.iter().map(|file| qemu::Drive { file, read_only: false }).collect(),
+            memory_mib: self.memory_mib,
+            patience: self.patience,
+            rom: None,
+            echo: env::var_os("KERNEL_LOG").is_some_and(|value| value != "0"),
+            kill: None,
+        };
+        let console = machine.run()?;
+        let lines: Vec<String> = console.lines.into_iter().map(|(_, line)| line).collect();
+        match console.silence {
+            Some(silence) => Err(Error::Silent { silence, last: "boot".to_owned(), tail: lines.join("\n") }),
+            None => Ok(lines),
+        }
+    }
+
+    /// The folder of the modules that the rig keeps of this kernel: `NAME.ko`, uncompressed.
+    pub fn modules(&self) -> &Path {
+        self.modules.folder()
     }
 
     fn full_initramfs(&self) -> Result<&[u8], Error> {

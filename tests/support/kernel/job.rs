@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kernel_guest::script::{Age, DeviceStep, Listing, Mode};
+use kernel_guest::script::{Age, Alternate, DeviceStep, Listing, Mode};
 
 use super::{Error, State};
 
@@ -118,6 +118,12 @@ impl Case {
     /// the way, under [`Age::cut_name`]; all of them are dumped, and listed as a [`crate::manifest`].
     pub fn age(name: impl Into<String>, state: State, age: Age) -> Self {
         Self { mode: Mode::Age(age), dump: true, ..Self::read_only(name, state) }
+    }
+
+    /// A case in which the kernel and the library write in turns, from this state on; [`super::Phase::ReadOnly`] has the
+    /// last tree, or the first difference.
+    pub fn alternate(name: impl Into<String>, state: State, seed: u32, rounds: u32) -> Self {
+        Self { mode: Mode::Alternate(Alternate { seed, rounds }), ..Self::read_only(name, state) }
     }
 
     /// What the flashes are called that the report shall have.

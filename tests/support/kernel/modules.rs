@@ -25,6 +25,10 @@ impl Modules {
         Self { folder }
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Copies the needed modules out of a package's `lib/modules`, uncompressed; but for those that are built in.
     pub(super) fn collect(tree: &Path, folder: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(Error::file(&folder))?;

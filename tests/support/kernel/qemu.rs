@@ -32,6 +32,8 @@ pub const ROM_ADDRESS: u64 = 0x1_8000_0000;
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a [u8],
+    /// More for the kernel's command line.
+    pub(super) words: &'a str,
     /// Its disks, `/dev/vda` and so on.
     pub(super) drives: Vec<Drive<'a>>,
     pub(super) memory_mib: u32,
@@ -97,7 +99,8 @@ impl Machine<'_> {
         command.args(["-machine", "q35,accel=tcg,nvdimm=on", "-cpu", CPU]);
         command.args(["-m", &format!("{},slots=1,maxmem=16G", self.memory_mib)]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
-        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs).args(["-append", COMMAND_LINE]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs);
+        command.args(["-append", &format!("{COMMAND_LINE} {}", self.words)]);
         for (number, Drive { file, read_only }) in self.drives.iter().enumerate() {
             let file = file.display().to_string().replace(',', ",,");
             let read_only = if *read_only { "on" } else { "off" };

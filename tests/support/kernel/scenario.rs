@@ -155,6 +155,12 @@ impl Scenario {
         self.must(Act::Put { path: path.to_owned(), mode: 0o644, content })
     }
 
+    /// Likewise a program or a script.
+    pub fn put_program(&mut self, path: &str, content: impl Into<Arc<[u8]>>) -> At {
+        let content = self.content(content);
+        self.must(Act::Put { path: path.to_owned(), mode: 0o755, content })
+    }
+
     /// Writes a line to a file that exists, such as one of sysfs.
     pub fn write(&mut self, path: &str, text: &str) -> At {
         self.must(Act::Write { path: path.to_owned(), text: text.to_owned() })
@@ -190,6 +196,18 @@ impl Scenario {
     /// Likewise as another user.
     pub fn run_as(&mut self, uid: u32, arguments: &[&str]) -> At {
         let program = self.start_as(uid, arguments);
+        self.wait(program)
+    }
+
+    /// Starts a program that was put there.
+    pub fn start_program(&mut self, argv: &[&str]) -> At {
+        let argv = argv.iter().map(|&word| word.to_owned()).collect();
+        self.must(Act::Spawn { uid: ROOT, argv })
+    }
+
+    /// Runs one until it ends.
+    pub fn run_program(&mut self, argv: &[&str]) -> At {
+        let program = self.start_program(argv);
         self.wait(program)
     }
 

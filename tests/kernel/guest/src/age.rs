@@ -14,8 +14,8 @@ use nix::mount::MsFlags;
 
 use crate::chip::{BlockCopy, Chip};
 use crate::judge::mounted;
-use acts::Work;
-use rng::Rng;
+pub(crate) use acts::{SMALL, Work};
+pub(crate) use rng::Rng;
 use wear::Wear;
 
 /// More work than it ever takes; a kernel that erases nothing must not keep us for ever.
@@ -30,7 +30,7 @@ pub(crate) fn grow_old(chip: &Chip, case: &CaseStep, age: Age, root: &Path) -> R
         age,
         wear: Wear::new(chip)?,
         enough: age.turns * chip.blocks(),
-        work: Work::new(root, age.seed.into()),
+        work: Work::new(root, age.seed.into(), acts::LARGE),
         rng: Rng::new(u64::from(age.seed) << 32),
         acts: 0,
         cuts: Vec::new(),

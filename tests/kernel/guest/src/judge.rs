@@ -15,9 +15,9 @@ use crate::clock::{Clock, On};
 use crate::disk::Disk;
 use crate::kernel_log::KernelLog;
 use crate::memo::Memo;
-use crate::{age, one_line, work};
+use crate::{age, alternate, one_line, work};
 
-const MOUNT_POINT: &str = "/flash";
+pub(crate) const MOUNT_POINT: &str = "/flash";
 /// Mount option that keeps the kernel from LZO, which the host's reader of a copied flash can't decode.
 const ONLY_ZLIB: &str = "compr=zlib";
 
@@ -86,6 +86,11 @@ impl<'a> Judge<'a> {
                     if let Err(error) = age_and_look(chip, case, age) {
                         report_error(case, Phase::Work, &error);
                     }
+                    chip.forget();
+                }
+                Mode::Alternate(plan) => {
+                    let outcome = alternate::alternate(chip, &mut tools.memo, case, plan);
+                    report(case, Phase::ReadOnly, outcome);
                     chip.forget();
                 }
             },

@@ -9,6 +9,8 @@
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
 //! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
+//! - `ROUND case number`: kernel and library have both written, and agree (`alternate`);
+//! - `ALTERNATED case key=number...`: what all rounds came to;
 //! - `STEP scenario number OK text`, or `STEP scenario number ERROR text`: a step is done (`play`);
 //! - `OUT scenario number line`, `ERR scenario number line`: what the program prints that this step has started;
 //! - `SUSPECT case line`: the kernel complains about itself; `ERROR case line`: jffs2 tells of an error; `LOG case line`:
@@ -17,6 +19,7 @@
 //! - `FATAL text`: the job can't go on.
 
 mod age;
+mod alternate;
 mod boot;
 mod chip;
 mod clock;

@@ -10,7 +10,7 @@ use crate::listing::hex;
 
 mod mode;
 
-pub use mode::{Age, Compressor, Mode};
+pub use mode::{Age, Alternate, Compressor, Mode};
 
 /// What the header's length, the script's start and the contents' starts are multiples of.
 pub const SECTOR: u64 = 512;
@@ -368,6 +368,8 @@ mod tests {
         };
         let age = Age { seed: 5, turns: 3, cuts: 2, compressor: Compressor::Turns };
         survives(Step::Case(CaseStep { mode: Mode::Age(age), dump: Some(0), ..case.clone() }));
+        let alternate = Alternate { seed: 6, rounds: 100 };
+        survives(Step::Case(CaseStep { mode: Mode::Alternate(alternate), ..case.clone() }));
         survives(Step::Case(CaseStep { mode: Mode::Heavy, dump: Some(4096), ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Always, mode: Mode::ReadOnly, ..case.clone() }));
         survives(Step::Case(CaseStep { listing: Listing::Never, changes: vec![], ..case.clone() }));

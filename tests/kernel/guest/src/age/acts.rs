@@ -17,14 +17,27 @@ use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
 use super::names::{Kind, LEFT_ALONE, Names};
 use super::rng::Rng;
 
-/// Names that there may be at a time.
-const MAX_NAMES: usize = 120;
-/// Files that are written once and then left alone.
-const MAX_ASIDE: u32 = 60;
-/// Longest file, bytes.
-const MAX_FILE: u64 = 96 << 10;
-/// With less space left, of a hundred parts, something goes.
-const LOW_WATER: u64 = 15;
+/// How large the tree may become.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Names that there may be at a time.
+    names: usize,
+    /// Files that are written once and then left alone.
+    aside: u32,
+    /// Longest file, bytes.
+    file: u64,
+    /// How often an extended attribute is set.
+    xattrs: u32,
+    /// With less space left, of a hundred parts, something goes.
+    low_water: u64,
+}
+
+/// Of a file system that is to be full now and then.
+pub(crate) const LARGE: Limits = Limits { names: 120, aside: 60, file: 96 << 10, xattrs: u32::MAX, low_water: 15 };
+/// Of one that shall have space left. A live attribute keeps its eraseblock from the library's garbage collection: always
+/// on NAND, and on NOR where no eraseblock further down is free.
+pub(crate) const SMALL: Limits = Limits { names: 40, aside: 10, file: 16 << 10, xattrs: 6, low_water: 40 };
+
 /// Tags of POSIX ACL entries: owner, user, owning group, group, mask, others (acl(5)).
 const USER_OBJ: u16 = 1;
 const USER: u16 = 2;
@@ -38,11 +51,14 @@ const NO_ID: u32 = u32::MAX;
 /// The work, as far as it has come.
 pub(crate) struct Work {
     names: Names,
+    limits: Limits,
     rng: Rng,
     /// Files without a name that are still open.
     orphans: Vec<File>,
     /// Files that have been left alone.
     aside: u32,
+    /// How often an extended attribute has been set.
+    xattrs: u32,
     /// Bytes written to files.
     pub(crate) written: u64,
     /// The same, counted from when someone else set it to 0.
@@ -81,9 +97,9 @@ const ACTS: [(u32, Act); 23] = [
 ];
 
 impl Work {
-    pub(crate) fn new(root: &Path, seed: u64) -> Self {
+    pub(crate) fn new(root: &Path, seed: u64, limits: Limits) -> Self {
         let (names, rng) = (Names::new(root), Rng::new(seed));
-        Self { names, rng, orphans: Vec::new(), aside: 0, written: 0, written_since: 0, full: 0 }
+        Self { names, limits, rng, orphans: Vec::new(), aside: 0, xattrs: 0, written: 0, written_since: 0, full: 0 }
     }
 
     /// To be called when the file system has been mounted.
@@ -98,7 +114,7 @@ impl Work {
 
     /// Does one thing. That the flash is full is no error.
     pub(crate) fn act(&mut self) -> Result<()> {
-        if self.space_is_low()? || self.names.others.len() > MAX_NAMES {
+        if self.space_is_low()? || self.names.others.len() > self.limits.names {
             let outcome = self.make_room();
             self.unless_full(outcome).context("make room")?;
         }
@@ -130,7 +146,7 @@ impl Work {
 
     fn space_is_low(&self) -> io::Result<bool> {
         let space = statvfs(&self.names.root)?;
-        Ok(space.blocks_available() * 100 < space.blocks() * LOW_WATER)
+        Ok(space.blocks_available() * 100 < space.blocks() * self.limits.low_water)
     }
 
     /// Removes a few files and forgets those that nobody can see.
@@ -179,14 +195,14 @@ impl Work {
         let Some(path) = self.names.of_kind(&mut self.rng, Kind::File) else { return Ok(()) };
         let file = OpenOptions::new().write(true).open(path)?;
         let size = file.metadata()?.len();
-        file.set_len(self.rng.below((2 * size).min(MAX_FILE) + 2))
+        file.set_len(self.rng.below((2 * size).min(self.limits.file) + 2))
     }
 
     /// A file that is not too long yet.
     fn file_to_grow(&mut self) -> io::Result<Option<PathBuf>> {
         let Some(path) = self.names.of_kind(&mut self.rng, Kind::File) else { return Ok(None) };
         let len = fs::metadata(&path)?.len();
-        Ok((len < MAX_FILE).then_some(path))
+        Ok((len < self.limits.file).then_some(path))
     }
 
     fn write(&mut self, file: &mut File, len: u64) -> io::Result<()> {
@@ -316,6 +332,9 @@ impl Work {
 
     /// Sets an extended attribute, a new one or one that there is.
     fn set_xattr(&mut self) -> io::Result<()> {
+        if !self.may_set_xattr() {
+            return Ok(());
+        }
         let Some((path, kind)) = self.names.any(&mut self.rng) else { return Ok(()) };
         // Only files and directories may have those of users.
         let prefixes = ["trusted", "security", "user"];
@@ -331,6 +350,12 @@ impl Work {
         Ok(lsetxattr(path, name, &value, XattrFlags::empty())?)
     }
 
+    fn may_set_xattr(&mut self) -> bool {
+        let may = self.xattrs < self.limits.xattrs;
+        self.xattrs = self.xattrs.saturating_add(1);
+        may
+    }
+
     fn remove_xattr(&mut self) -> io::Result<()> {
         let Some((path, _)) = self.names.any(&mut self.rng) else { return Ok(()) };
         match self.rng.pick(&manifest::xattrs(&path)?) {
@@ -341,6 +366,9 @@ impl Work {
 
     /// Sets an ACL for access, or for what is made in a directory.
     fn set_acl(&mut self) -> io::Result<()> {
+        if !self.may_set_xattr() {
+            return Ok(());
+        }
         let Some((path, kind)) = self.names.any(&mut self.rng) else { return Ok(()) };
         let name = match kind {
             Some(Kind::Symlink) => return Ok(()),
@@ -387,7 +415,7 @@ impl Work {
             other => other?,
         }
         let path = folder.join(format!("aside{}", self.aside));
-        if self.aside == MAX_ASIDE {
+        if self.aside == self.limits.aside {
             return Ok(());
         }
         self.aside += 1;

@@ -16,9 +16,20 @@ pub enum Mode {
     Heavy,
     /// Let a file system grow old in it, then list it ([`crate::manifest`]), and the copies taken on the way.
     Age(Age),
+    /// Let the kernel and the library write in turns.
+    Alternate(Alternate),
 }
 
 const MODES: [(Mode, &str); 3] = [(Mode::ReadOnly, "ro"), (Mode::ReadWrite, "rw"), (Mode::Heavy, "heavy")];
+
+/// How the kernel and the library write in turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Alternate {
+    /// What is done follows from this number.
+    pub seed: u32,
+    /// How many turns each of them has.
+    pub rounds: u32,
+}
 
 /// How a file system grows old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +89,9 @@ impl Compressor {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Alternate(Alternate { seed, rounds }) = self {
+            return write!(f, "alternate:{seed}:{rounds}");
+        }
         if let Self::Age(age) = self {
             let compressor =
                 COMPRESSORS.iter().find(|(known, _)| *known == age.compressor).map_or("?", |(_, word)| word);
@@ -92,8 +106,14 @@ impl FromStr for Mode {
 
     fn from_str(word: &str) -> Result<Self, ParseError> {
         let plain = MODES.iter().find(|(_, known)| *known == word).map(|(mode, _)| *mode);
-        plain.or_else(|| age(word)).ok_or_else(|| ParseError::new("mode", word))
+        plain.or_else(|| age(word)).or_else(|| alternate(word)).ok_or_else(|| ParseError::new("mode", word))
     }
+}
+
+fn alternate(word: &str) -> Option<Mode> {
+    let words: Vec<&str> = word.split(':').collect();
+    let ["alternate", seed, rounds] = words[..] else { return None };
+    Some(Mode::Alternate(Alternate { seed: number(seed)?, rounds: number(rounds)? }))
 }
 
 fn age(word: &str) -> Option<Mode> {
