@@ -14,7 +14,7 @@ const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LARGE: Device = Device::NandLargePage { blocks: 32 };
 /// So short that a few updates fill them.
 const SHORT_NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 16 };
-const SHORT_NAND: Device = Device::NandSmallPage { blocks: 48 };
+const SHORT_NAND: Device = Device::NandSmallPage { blocks: 28 };
 
 /// How many updates follow one another.
 const UPDATES: usize = 10;
