@@ -9,8 +9,8 @@ use jffs2_tx::tx::{GcOptions, GcReport, Transaction, TxError, TxOptions, gc, pla
 use jffs2_tx::wire::Endian::{self, Big, Little};
 use jffs2_tx::{FileKind, Index, Meta, Rules, Tree};
 use nandsim::{
-    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, Judge, Op, Recorder, Shape, Trace, Verdict, Viewer,
-    Walker, cuts_all, cuts_sampled,
+    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, Judge, Op, Recorder, Shape, Trace, Verdict,
+    Viewer, Walker, cuts_all, cuts_sampled,
 };
 
 mod belief;
@@ -248,9 +248,11 @@ fn nand_large_pages() {
 fn hard_cases_at_every_offset() {
     for endian in [Little, Big] {
         for shape in [nor(4, 1, endian), nor(4, 32, endian), nand(16, 512, endian)] {
-            let scene =
-                Scene::of(&format!("hard cases on {shape:?}"), scenes::hard(shape), endian, all()).moves_nodes();
-            scene.survives(true, cuts(&scene, true).into_iter());
+            for summaries in [false, true] {
+                let name = format!("hard cases on {shape:?}, summaries {summaries}");
+                let scene = Scene::of(&name, scenes::hard(shape, summaries), endian, all()).moves_nodes();
+                scene.survives(true, cuts(&scene, true).into_iter());
+            }
         }
     }
 }
