@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jffs2_mkimage::{Options, build};
-use jffs2_tx::flash::{FlashKind, FlashMut};
+use jffs2_tx::flash::{Flash, FlashKind, FlashMut};
 use jffs2_tx::scan::scan_block;
 use jffs2_tx::tx::{Transaction, TxError, TxOptions};
 use jffs2_tx::wire::{
@@ -76,6 +76,19 @@ pub(crate) fn aged(shape: Shape, summaries: bool) -> Chip {
         remove_most(&mut chip, shape.endian, dir, CommitPoint::Dirent).unwrap();
     }
     chip
+}
+
+/// The same contents, in eraseblocks that had all been erased and marked clean before, as `flash_erase -j` does it.
+pub(crate) fn with_oob_cleanmarkers(chip: &Chip) -> Chip {
+    let geometry = *chip.geometry();
+    let mut marked = Chip::new(geometry, SEED);
+    for block in 0..geometry.blocks() {
+        marked.write_oob_cleanmarker(block).unwrap();
+        let (bytes, page) = (chip.block_data(block), geometry.write_size() as usize);
+        let written = bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| (last + 1).next_multiple_of(page));
+        marked.program(geometry.offset_of(block), &bytes[..written]).unwrap();
+    }
+    marked
 }
 
 /// What [`aged`] gives, with one eraseblock free; the others are full of what lives.
