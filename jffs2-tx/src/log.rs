@@ -4,8 +4,8 @@
 mod blocks;
 mod writer;
 
-pub(crate) use blocks::erase;
 pub use blocks::{Pool, blank_check, free_block, reusable};
+pub(crate) use blocks::{erase, forget_summary};
 pub(crate) use writer::{MAX_FAILED, TAIL};
 pub use writer::{NodeAddress, PayloadWriter, WrittenBlock};
 

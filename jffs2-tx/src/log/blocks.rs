@@ -119,8 +119,9 @@ pub(crate) fn erase<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteE
 }
 
 /// Clears the eraseblock's last bytes if a summary's magic is there. Linux follows the offset beside a good magic without
-/// a check where NOR is mapped into memory: were an erase cut short between the two, the mount would oops.
-fn forget_summary<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
+/// a check where NOR is mapped into memory: were an erase cut short between the two, the mount would oops. Does nothing where
+/// bytes cannot be programmed again.
+pub(crate) fn forget_summary<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteError<F::Error>> {
     let geometry = *flash.geometry();
     if !geometry.can_overwrite() {
         return Ok(());

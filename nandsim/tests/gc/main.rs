@@ -5,12 +5,13 @@
 
 use jffs2_tx::flash::Flash;
 use jffs2_tx::scan::scan_block;
+use jffs2_tx::status::{UpdateState, status};
 use jffs2_tx::tx::{GcOptions, GcReport, Transaction, TxError, TxOptions, gc, plan_gc, recover};
 use jffs2_tx::wire::Endian::{self, Big, Little};
 use jffs2_tx::{FileKind, Index, Meta, Rules, Tree};
 use nandsim::{
-    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, Judge, Op, Recorder, Shape, Trace, Verdict, Viewer,
-    Walker, cuts_all, cuts_sampled,
+    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, Judge, Op, Recorder, Shape, Tear, Trace, Verdict,
+    Viewer, Walker, cuts_all, cuts_sampled,
 };
 
 mod belief;
@@ -55,6 +56,7 @@ impl Scene {
         let report = gc(&mut recorder, endian, &options, &mut |_, _| {}).unwrap();
         let (mut end, trace) = recorder.into_parts();
         assert_eq!(end.take_violation(), None, "{name}");
+        assert_ne!(status(&end, endian).unwrap().state, UpdateState::Leftover, "{name}");
         let expected = plan_gc(&start, endian, &options).unwrap().expected;
         assert!(report.free_after >= expected.free_after, "{name}: {report:?} {expected:?}");
         let scene = Self { name: name.into(), endian, options, start, end, trace, report };
@@ -248,11 +250,51 @@ fn nand_large_pages() {
 fn hard_cases_at_every_offset() {
     for endian in [Little, Big] {
         for shape in [nor(4, 1, endian), nor(4, 32, endian), nand(16, 512, endian)] {
-            let scene =
-                Scene::of(&format!("hard cases on {shape:?}"), scenes::hard(shape), endian, all()).moves_nodes();
-            scene.survives(true, cuts(&scene, true).into_iter());
+            for summaries in [false, true] {
+                let name = format!("hard cases on {shape:?}, summaries {summaries}");
+                let scene = Scene::of(&name, scenes::hard(shape, summaries), endian, all()).moves_nodes();
+                scene.survives(true, cuts(&scene, true).into_iter());
+            }
         }
     }
+}
+
+/// Whether Linux takes an eraseblock for free that is not: its OOB area says so, and where Linux looks it is blank.
+fn passes_for_clean(chip: &Chip, block: u32) -> bool {
+    let bytes = chip.block_data(block);
+    let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0xff);
+    chip.has_oob_cleanmarker(block).unwrap() && is_blank(&bytes[..256]) && !is_blank(bytes)
+}
+
+/// A cut erase on NAND may leave the OOB cleanmarker, a blank head, and nodes behind it. Linux may take that for free; we erase it
+/// before we write to it, and recovery erases it.
+#[test]
+fn what_only_passes_for_clean_is_erased_first() {
+    let shape = nand(16, 512, Little);
+    let start = scenes::with_oob_cleanmarkers(&scenes::aged(shape, true));
+    let scene = Scene::of("passes for clean", start, Little, all()).moves_nodes();
+    let mut eye = Eye::on(&scene.start, Little, false);
+    let cuts = cuts_all(&scene.trace).filter(|cut| matches!(cut.tear, Tear::Erase { oob_kept: true, .. }));
+    let mut seen = 0;
+    for (cut, mut chip) in Walker::new(scene.start.clone(), &scene.trace, SEED, cuts) {
+        let blocks = 0..chip.geometry().blocks();
+        if !blocks.clone().any(|block| passes_for_clean(&chip, block)) {
+            continue;
+        }
+        seen += 1;
+        scene.goes_on(&mut eye, &chip).unwrap_or_else(|e| panic!("{cut}: {e}"));
+        let mut collected = chip.clone();
+        let report = gc(&mut collected, Little, &all(), &mut |_, _| {}).unwrap();
+        assert_eq!((report.eraseblocks_failed, collected.take_violation()), (0, None), "{cut}");
+        let mut updated = chip.clone();
+        update(&mut updated, Little).unwrap();
+        assert_eq!(updated.take_violation(), None, "{cut}");
+        recover(&mut chip, Little).unwrap();
+        for chip in [chip, collected] {
+            assert!(!blocks.clone().any(|block| passes_for_clean(&chip, block)), "{cut}");
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 /// One eraseblock to work with is enough.

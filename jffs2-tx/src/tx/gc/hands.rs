@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::inventory::{Kind, Node, Twins, destination_start};
 use crate::error::ReadError;
 use crate::flash::{Ecc, Flash, FlashMut, Geometry};
-use crate::log::{WriteError, erase, free_block, is_lasting, program, sync};
+use crate::log::{WriteError, erase, forget_summary, free_block, is_lasting, program, sync};
 use crate::scan::{BlockScan, BlockState, Rules, scan_block, scan_one};
 use crate::tx::TxError;
 use crate::wire::{Dirent, Endian, HEADER_SIZE, emit_padding, pad4};
@@ -143,11 +143,13 @@ impl<'f, F: FlashMut, P: FnMut(u32)> OnFlash<'f, F, P> {
         Ok(true)
     }
 
-    /// Makes attributes unreadable before their erase: a value that an erase has damaged counts.
-    fn forget_attributes(&mut self, twins: &[Twins]) -> Result<(), WriteError<F::Error>> {
+    /// Makes attributes unreadable before their erase: a value that an erase has damaged counts. The summary goes first: Linux
+    /// would believe it, and miss an attribute that it lists.
+    fn forget_attributes(&mut self, block: u32, twins: &[Twins]) -> Result<(), WriteError<F::Error>> {
         if !self.flash.geometry().can_overwrite() {
             return Ok(());
         }
+        forget_summary(self.flash, block)?;
         for twin in twins.iter().filter(|twin| twin.node.kind == Kind::Xattr) {
             program(self.flash, twin.node.at, &[0; HEADER_SIZE])?;
             sync(self.flash, twin.node.at)?;
@@ -204,7 +206,7 @@ impl<F: FlashMut, P: FnMut(u32)> Hands for OnFlash<'_, F, P> {
         if !self.all_equal(twins)? {
             return Ok(Freed::Differs);
         }
-        let freed = self.forget_attributes(twins).and_then(|()| free_block(self.flash, self.endian, block));
+        let freed = self.forget_attributes(block, twins).and_then(|()| free_block(self.flash, self.endian, block));
         if let Err(error) = freed {
             if is_lasting(self.flash, &error) {
                 return Err(error.into());

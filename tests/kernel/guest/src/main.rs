@@ -7,6 +7,7 @@
 //! - `READY` once the job is open, `DONE` after its last case;
 //! - `RESULT case phase digest entries`, or `RESULT case phase ERROR text`;
 //! - `LIST case line`: a line of the tree, before the result it belongs to;
+//! - `WRITING number of number`: files of a case that writes much;
 //! - `MOUNTED case number`: a file system that grows old has been mounted, worked in and unmounted;
 //! - `AGED case key=number...`: what it took to age a file system;
 //! - `ROUND case number`: kernel and library have both written, and agree (`alternate`);

@@ -19,6 +19,8 @@ pub(crate) struct Amount {
 
 /// How many of the files there are at a time; the oldest makes room for the next.
 const FILES: u32 = 3;
+/// After so many files it says that it is still at work: silence is taken for a hang, and on a busy machine this takes long.
+const TOLD: u32 = 8;
 
 /// Works in the root and in its first directory, and sets their times back.
 pub(crate) fn work(root: &Path, entries: &[Entry], amount: &Amount) -> Result<()> {
@@ -79,6 +81,9 @@ fn churn(root: &Path, amount: &Amount) -> Result<()> {
     let file = |turn: u32| root.join(format!(".judge-churn{}", turn % FILES));
     let mut seed = 1;
     for turn in 0..amount.times {
+        if turn % TOLD == TOLD - 1 {
+            println!("WRITING {turn} of {}", amount.times);
+        }
         if turn >= FILES {
             fs::remove_file(file(turn)).context("unlink")?;
         }
