@@ -14,8 +14,9 @@
 //!
 //! - a kill loses *all* that was written since the last sync, or keeps any part of it, page by page and out of order. That
 //!   is worse than flash, which keeps what it has programmed: order within a span between two syncs is put to the test
-//!   here, and that a sync is where one must be. The machine of the second lane writes back all the time
-//!   (`vm.dirty_bytes`, `vm.dirty_expire_centisecs`), so that many parts are kept, that of the first lane hardly ever;
+//!   here, and that a sync is where one must be. In the first lane hardly ever a part is kept: its disk is fast, and the
+//!   kernel waits for seconds before it writes back by itself. The second lane's disk takes few pages a second, one at a
+//!   time, and the kernel begins at once: there most kills fall into a time when a part has been written back;
 //! - no page is ever torn within 4 KiB, no erase leaves half of its bits, no bit is unstable, a program can set bits: that
 //!   is what the simulator and `kernel_cuts` are for;
 //! - when `jffs2-tx` says that it is done, the new tree is on the disk: a kill right then is one of the moments.
@@ -35,6 +36,8 @@ use nandsim::sample_large;
 
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LANES: usize = 2;
+/// Of a slow disk, each of 4 KiB.
+const WRITES_PER_SECOND: u32 = 60;
 const COMMIT_POINTS: [&str; 3] = ["head", "summary", "dirent"];
 
 #[test]
@@ -123,13 +126,19 @@ impl Lane<'_> {
         Ok(tally)
     }
 
+    /// The disk of every second lane is slow, and gets page by page what the kernel writes back.
+    fn is_slow(&self) -> bool {
+        self.number % 2 == 1
+    }
+
     /// What a machine does that finds version `is`.
     fn life(&self, kill: usize, is: usize) -> Life {
         let (from, to) = (&self.versions[is], &self.versions[1 - is]);
         let mut s = Scenario::new(format!("killed-{}-{kill}", self.number));
         install_config(&mut s, self.kernel, WITH_SUMMARIES);
         to.lay_out(&mut s);
-        if self.number > 0 {
+        if self.is_slow() {
+            s.write("/sys/block/vdc/queue/max_sectors_kb", "4");
             s.write("/proc/sys/vm/dirty_bytes", "8192");
             s.write("/proc/sys/vm/dirty_expire_centisecs", "1");
             s.write("/proc/sys/vm/dirty_writeback_centisecs", "1");
@@ -158,7 +167,15 @@ impl Lane<'_> {
             // It may be faster than we are.
             scenario.sleep(60_000);
         }
-        let playback = self.kernel.play_with(&[scenario], &Setup { disks: &[disk], rom: None, kill })?;
+        let playback = self.kernel.play_with(
+            &[scenario],
+            &Setup {
+                disks: &[disk],
+                writes_per_second: self.is_slow().then_some(WRITES_PER_SECOND),
+                kill,
+                ..Setup::default()
+            },
+        )?;
         ensure!(playback.log.is_empty(), "the kernel complains about itself: {:#?}", playback.log);
         ensure!(
             playback.killed == killed || playback.of(life.scenario.name()).is_none(),

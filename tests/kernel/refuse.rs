@@ -98,7 +98,8 @@ fn what_is_refused_leaves_the_flash_alone() -> Result<()> {
     chip_protected(&mut plays, &kernel)?;
     wrong_kind(&mut plays, &kernel)?;
     removed(&mut plays, &kernel)?;
-    let playback = plays.check_with(&kernel, &Setup { disks: &[disk.path()], rom: Some(rom.path()), kill: None })?;
+    let playback =
+        plays.check_with(&kernel, &Setup { disks: &[disk.path()], rom: Some(rom.path()), ..Setup::default() })?;
     println!("{:.0} s", playback.seconds);
     Ok(())
 }
@@ -125,10 +126,8 @@ fn mounted_read_write<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel
         Scene::new(&format!("mounted-rw-{}", kind(device)), device, kernel)?.on(device);
     s.mount(MTD_SOURCE);
     let before = old.walk(&mut s);
-    // The kernel has something to write of its own: until it has done so.
-    s.remount(true);
-    s.remount(false);
-    s.sleep(300);
+    // The kernel has something to write of its own.
+    s.settle(MTD);
     const SAYS: &[&str] = &["/dev/mtd0", "mounted read-write on /flash", "remount it read-only"];
     let refusals = [
         Refusal::plan(&mut s, &["apply", MTD, "--root", &new.dir], BUSY, SAYS),
@@ -156,8 +155,7 @@ fn second_agent<'a>(plays: &mut Plays<'a>, device: Device, kernel: &Kernel) -> R
     let archive = new.pack(&mut s);
     let first = s.start(&["apply", MTD, "--tar", "-"]);
     s.feed(first, &archive, 0..50);
-    // Until it has read what there is.
-    s.sleep(1500);
+    s.await_idle(first);
     const SAYS: &[&str] = &["/dev/mtd0", "in use by another update"];
     let refusals = [
         Refusal::plan(&mut s, &["apply", MTD, "--root", &new.dir], BUSY, SAYS),
@@ -292,6 +290,7 @@ fn wrong_kind<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
     s.load_device(LARGE, &[]);
     s.load("ubi", &["mtd=0"]);
     s.make_volume("/dev/ubi0", 256 << 10);
+    s.settle(MTD);
     let refusals = [
         Refusal::plan(&mut s, &["apply", MTD, "--root", &new.dir], BUSY, &["/dev/mtd0", "UBI"]),
         Refusal::plan(&mut s, &["apply", "/dev/ubi0_0", "--root", &new.dir], UNSUPPORTED, &["/dev/ubi0_0", "UBI"]),
@@ -312,7 +311,7 @@ fn removed<'a>(plays: &mut Plays<'a>, kernel: &Kernel) -> Result<()> {
     s.flash(MTD, old.image.clone());
     let agent = s.start(&["apply", MTD, "--tar", "-"]);
     s.feed(agent, &archive, 0..50);
-    s.sleep(1500);
+    s.await_idle(agent);
     s.write(&format!("/sys/block/{}/device/../remove", DISK.trim_start_matches("/dev/")), "1");
     s.feed(agent, &archive, 50..100);
     // It may have given up by now.

@@ -77,6 +77,8 @@ pub struct Setup<'a> {
     /// Files of the host, as the disks `/dev/vdc` and so on. What the guest's disks have taken is in the files, whatever
     /// becomes of the machine.
     pub disks: &'a [&'a Path],
+    /// How many writes a second each of these disks takes, if not as many as the host can.
+    pub writes_per_second: Option<u32>,
     /// A file that the guest has as memory at [`ROM_ADDRESS`], where writes do nothing.
     pub rom: Option<&'a Path>,
     /// An early end.
@@ -186,7 +188,8 @@ impl Kernel {
         let log = env::var_os("KERNEL_LOG").is_some_and(|value| value != "0");
         let stage = scenario::Stage::build(&scenarios, log)?;
         let mut drives = stage.drives();
-        drives.extend(setup.disks.iter().map(|file| qemu::Drive { file, read_only: false }));
+        let writes_per_second = setup.writes_per_second;
+        drives.extend(setup.disks.iter().map(|file| qemu::Drive { file, read_only: false, writes_per_second }));
         let machine = qemu::Machine {
             kernel: &self.image,
             initramfs: self.full_initramfs()?,
@@ -209,7 +212,7 @@ impl Kernel {
             kernel: &self.image,
             initramfs,
             words,
-            drives: disks.iter().map(|file| qemu::Drive { file, read_only: false }).collect(),
+            drives: disks.iter().map(|file| qemu::Drive { file, read_only: false, writes_per_second: None }).collect(),
             memory_mib: self.memory_mib,
             patience: self.patience,
             rom: None,

@@ -30,7 +30,10 @@ struct Place {
 impl Disks {
     /// As the machine gets them.
     pub(super) fn drives(&self) -> Vec<Drive<'_>> {
-        vec![Drive { file: self.job.path(), read_only: true }, Drive { file: self.dumps.path(), read_only: false }]
+        vec![
+            Drive { file: self.job.path(), read_only: true, writes_per_second: None },
+            Drive { file: self.dumps.path(), read_only: false, writes_per_second: None },
+        ]
     }
 
     /// What the guest has copied, by the names of the cases.

@@ -50,6 +50,7 @@ pub(super) struct Machine<'a> {
 pub(super) struct Drive<'a> {
     pub(super) file: &'a Path,
     pub(super) read_only: bool,
+    pub(super) writes_per_second: Option<u32>,
 }
 
 /// When to kill the machine: some time after a line that begins so.
@@ -101,10 +102,13 @@ impl Machine<'_> {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(initramfs);
         command.args(["-append", &format!("{COMMAND_LINE} {}", self.words)]);
-        for (number, Drive { file, read_only }) in self.drives.iter().enumerate() {
+        for (number, Drive { file, read_only, writes_per_second }) in self.drives.iter().enumerate() {
             let file = file.display().to_string().replace(',', ",,");
             let read_only = if *read_only { "on" } else { "off" };
-            let drive = format!("file={file},format=raw,if=none,id=drive{number},readonly={read_only}");
+            let mut drive = format!("file={file},format=raw,if=none,id=drive{number},readonly={read_only}");
+            if let Some(writes) = writes_per_second {
+                drive += &format!(",throttling.iops-write={writes}");
+            }
             command.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=drive{number}")]);
         }
         if let Some(rom) = self.rom {

@@ -101,6 +101,11 @@ impl Scenario {
         self.must(Act::Digest { device: device.to_owned() })
     }
 
+    /// Waits until nobody writes to an MTD device any more.
+    pub fn settle(&mut self, device: &str) -> At {
+        self.must(Act::Settle { device: device.to_owned() })
+    }
+
     /// Copies the data of an MTD device of `len` bytes; bad eraseblocks are zeros in the copy.
     pub fn dump(&mut self, device: &str, len: u64) -> At {
         let at = self.must(Act::Dump { device: device.to_owned(), offset: 0 });
@@ -221,6 +226,11 @@ impl Scenario {
         self.must(Act::Await { program: program.0, text: text.to_owned() })
     }
 
+    /// Waits until a program has read all that it was given, and waits for more.
+    pub fn await_idle(&mut self, program: At) -> At {
+        self.must(Act::AwaitIdle { program: program.0 })
+    }
+
     /// Ends a program's input and waits until it ends; the program, for its results.
     pub fn wait(&mut self, program: At) -> At {
         self.must(Act::Wait { program: program.0 });
@@ -296,7 +306,10 @@ impl Stage {
     }
 
     pub(super) fn drives(&self) -> Vec<Drive<'_>> {
-        vec![Drive { file: self.job.path(), read_only: true }, Drive { file: self.dumps.path(), read_only: false }]
+        vec![
+            Drive { file: self.job.path(), read_only: true, writes_per_second: None },
+            Drive { file: self.dumps.path(), read_only: false, writes_per_second: None },
+        ]
     }
 
     /// The file of the second disk.

@@ -56,6 +56,11 @@ pub enum Act {
         /// The character device.
         device: String,
     },
+    /// Wait until what an MTD device holds stays the same for a while.
+    Settle {
+        /// The character device.
+        device: String,
+    },
     /// Copy the data of an MTD device to the second disk.
     Dump {
         /// The character device.
@@ -173,6 +178,11 @@ pub enum Act {
         /// The text.
         text: String,
     },
+    /// Wait until a program has read all that it was given, and waits for more.
+    AwaitIdle {
+        /// Which program.
+        program: u32,
+    },
     /// Wait until a program ends, and tell how; its input ends first.
     Wait {
         /// Which program.
@@ -222,6 +232,7 @@ impl Act {
             Self::Unload { module } => words([&"unload", module]),
             Self::Flash { device, image } => words([&"flash", device, &image.offset, &image.len]),
             Self::Digest { device } => words([&"digest", device]),
+            Self::Settle { device } => words([&"settle", device]),
             Self::Dump { device, offset } => words([&"dump", device, offset]),
             Self::Spoil { device, at, bits } => words([&"spoil", device, at, bits]),
             Self::MakeVolume { device, len } => words([&"make-volume", device, len]),
@@ -238,6 +249,7 @@ impl Act {
             Self::Feed { program, path, from, to } => words([&"feed", program, path, from, to]),
             Self::EndInput { program } => words([&"end-input", program]),
             Self::Await { program, text } => words([&"await", program, text]),
+            Self::AwaitIdle { program } => words([&"await-idle", program]),
             Self::Wait { program } => words([&"wait", program]),
             Self::Kill { program } => words([&"kill", program]),
             Self::Sleep { millis } => words([&"sleep", millis]),
@@ -253,6 +265,7 @@ impl Act {
             ["unload", module] => Self::Unload { module: text(module) },
             ["flash", device, offset, len] => Self::Flash { device: text(device), image: extent(offset, len)? },
             ["digest", device] => Self::Digest { device: text(device) },
+            ["settle", device] => Self::Settle { device: text(device) },
             ["dump", device, offset] => Self::Dump { device: text(device), offset: offset.parse().ok()? },
             ["spoil", device, at, bits] => {
                 Self::Spoil { device: text(device), at: at.parse().ok()?, bits: bits.parse().ok()? }
@@ -282,6 +295,7 @@ impl Act {
             },
             ["end-input", program] => Self::EndInput { program: program.parse().ok()? },
             ["await", program, line] => Self::Await { program: program.parse().ok()?, text: text(line) },
+            ["await-idle", program] => Self::AwaitIdle { program: program.parse().ok()? },
             ["wait", program] => Self::Wait { program: program.parse().ok()? },
             ["kill", program] => Self::Kill { program: program.parse().ok()? },
             ["sleep", millis] => Self::Sleep { millis: millis.parse().ok()? },
@@ -390,6 +404,7 @@ mod tests {
             Act::Unload { module: text("nandsim") },
             Act::Flash { device: device.clone(), image: extent },
             Act::Digest { device: device.clone() },
+            Act::Settle { device: device.clone() },
             Act::Dump { device: device.clone(), offset: 4096 },
             Act::Spoil { device: device.clone(), at: 2048, bits: 2 },
             Act::MakeVolume { device, len: 4096 },
@@ -407,6 +422,7 @@ mod tests {
             Act::Feed { program: 3, path, from: 50, to: 100 },
             Act::EndInput { program: 3 },
             Act::Await { program: 3, text: text("now it") },
+            Act::AwaitIdle { program: 3 },
             Act::Wait { program: 3 },
             Act::Kill { program: 3 },
             Act::Sleep { millis: 10 },

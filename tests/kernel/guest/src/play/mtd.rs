@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kernel_guest::listing::hex;
@@ -13,6 +15,11 @@ use crate::sys::{self, OobLayout};
 
 /// The cleanmarker in the spare area of an eraseblock that is ready for use.
 const CLEANMARKER: [u8; 8] = [0x85, 0x19, 0x03, 0x20, 0x08, 0x00, 0x00, 0x00];
+
+/// For how long a device must stay the same to have settled.
+const QUIET: Duration = Duration::from_millis(500);
+/// How long that may take to come.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// An open device.
 pub(super) struct Mtd {
@@ -86,6 +93,21 @@ impl Mtd {
             }
         }
         Ok(hex(&hash.finalize()))
+    }
+
+    /// Waits until nobody writes to it any more: its digest stays what it is.
+    pub(super) fn settle(&self) -> Result<()> {
+        let start = Instant::now();
+        let mut last = self.digest()?;
+        loop {
+            sleep(QUIET);
+            let now = self.digest()?;
+            if now == last {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < LIMIT, "it is written to all the time");
+            last = now;
+        }
     }
 
     /// Copies it to the second disk; bad eraseblocks are all zeros there.

@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How long a step waits for a program; the host's patience is a little longer.
 const LIMIT: Duration = Duration::from_secs(100);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// A program is idle that sleeps at so many looks.
+const IDLE_LOOKS: u32 = 8;
+const IDLE_EVERY: Duration = Duration::from_millis(25);
 
 /// What has been started.
 pub(super) struct Program {
@@ -72,6 +76,23 @@ impl Program {
             }
             sleep(LOOK_EVERY);
         }
+    }
+
+    /// Waits until it sleeps, look after look: it has read what it was given, and waits for more.
+    pub(super) fn wait_until_idle(&mut self) -> Result<()> {
+        let (start, mut looks) = (Instant::now(), 0);
+        while looks < IDLE_LOOKS {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended: {}", tell(status));
+            }
+            ensure!(start.elapsed() < LIMIT, "it is never idle");
+            sleep(IDLE_EVERY);
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).context("its state")?;
+            // The state stands behind the name, which may have blanks in it.
+            let sleeps = stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'));
+            looks = if sleeps { looks + 1 } else { 0 };
+        }
+        Ok(())
     }
 
     /// Waits until it ends; how it did.
