@@ -3,7 +3,7 @@
 //! The flash is a disk of the guest behind `block2mtd`. After each kill our reader reads the disk's file, then the kernel
 //! mounts it: both must see the old tree or the new one, exactly, and the same. The boot that looks also recovers, mounts
 //! for writing, and begins the next update, towards the other tree, in which it is killed: a kill costs one boot.
-//! `JFFS2_TX_LONG=1` kills 200 times instead of 8.
+//! `JFFS2_TX_LONG=1` kills 200 times instead of 10.
 //!
 //! # What this proves, and what not
 //!
@@ -37,12 +37,12 @@ use nandsim::sample_large;
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 32 };
 const LANES: usize = 2;
 /// Of a slow disk, each of 4 KiB.
-const WRITES_PER_SECOND: u32 = 60;
+const WRITES_PER_SECOND: u32 = 12;
 const COMMIT_POINTS: [&str; 3] = ["head", "summary", "dirent"];
 
 #[test]
 fn the_machine_is_killed_during_updates() -> Result<()> {
-    let kills = if std::env::var_os("JFFS2_TX_LONG").is_some() { 200 } else { 8 };
+    let kills = if std::env::var_os("JFFS2_TX_LONG").is_some() { 200 } else { 10 };
     let kernel = Kernel::debian(None)?;
     let sample = sample_large();
     let versions = [Version::new("old", NOR, &sample.old)?, Version::new("new", NOR, &sample.new)?];
