@@ -190,14 +190,23 @@ fn update<F: FlashMut>(
     if options.dry_run {
         return Ok(Outcome::Estimated(Estimated::new(replaced, &tx.estimate()?)));
     }
-    let report = match tx.commit() {
+    let flag = watch.committing(options);
+    let outcome = tx.commit();
+    let surely_old = match &outcome {
+        Ok(report) => report.commit_point.is_none(),
+        Err(error) => !matches!(error, TxError::Uncertain { .. }),
+    };
+    if surely_old {
+        watch.not_committed(flag);
+    }
+    let report = match outcome {
         Err(TxError::NoSpace { needed, free, reserve }) => {
             return Ok(Outcome::Full { needed, free, reserve, online: options.online });
         }
         report => report?,
     };
     if report.commit_point.is_some() {
-        watch.committed(options);
+        watch.committed();
     }
     Ok(Outcome::Applied(Applied::new(options, replaced, &report)))
 }

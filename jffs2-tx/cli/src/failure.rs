@@ -38,6 +38,7 @@ impl Failure {
     /// The same, but saying what it is about first.
     pub(crate) fn about(self, what: impl Display) -> Self {
         match self {
+            Self::Because(exit, text) if text.starts_with(&what.to_string()) => Self::Because(exit, text),
             Self::Because(exit, text) => Self::Because(exit, format!("{what}: {text}")),
             stdout => stdout,
         }

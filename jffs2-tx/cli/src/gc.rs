@@ -74,7 +74,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let collected = Collected::new(&report, args.dry_run);
     show::line(args.json, &collected, || collected.text())?;
     Ok(match args.free {
-        Some(wanted) if report.free_after < wanted => Exit::NoSpace,
+        Some(wanted) if report.free_after < wanted => {
+            let what = format!("{} eraseblocks are all that can be free, not {wanted}", report.free_after);
+            return Err(about(Failure::new(Exit::NoSpace, what)));
+        }
         _ if collected.eraseblocks_failed > 0 => Exit::Findings,
         _ => Exit::Done,
     })

@@ -135,8 +135,9 @@ impl ImageArgs {
 
     /// The device, if it is one, to look at its state.
     pub(crate) fn open_to_look(&self) -> Result<(Target, Endian), Failure> {
-        let opened = self.open_flash(false).map_err(|failure| failure.about(self.image.display()))?;
-        Ok((opened.0, opened.1.endian))
+        let (flash, detected) = self.open_flash(false).map_err(|failure| failure.about(self.image.display()))?;
+        self.note_doubts(&detected);
+        Ok((flash, detected.endian))
     }
 
     /// The image as an update would write to it, but for reading only.

@@ -1,8 +1,11 @@
 //! `status`: what updates have left, at a glance.
 
 use jffs2_tx::flash::Flash;
+use jffs2_tx::history::transactions;
 use jffs2_tx::status::{UpdateState, status};
-use jffs2_tx::wire::Marker;
+use jffs2_tx::tx::{DigestState, verify_digest};
+use jffs2_tx::wire::{Endian, Marker};
+use jffs2_tx::{Index, Rules};
 use serde::Serialize;
 
 use crate::device::flag::Flag;
@@ -10,6 +13,7 @@ use crate::device::{Mounted, mounted};
 use crate::failure::{Exit, Failure};
 use crate::image::{ImageArgs, endian_name};
 use crate::show;
+use crate::target::Target;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -91,20 +95,33 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     };
     show::line(args.json, &line, || line.text())?;
     target.advise(args.image.path());
-    match (flag, users) {
-        (Some(flag), Mounted::Writable { place, .. }) => Err(about(remounted(&flag, &place))),
+    let Some(flag) = flag else { return Ok(Exit::Done) };
+    match users {
+        Mounted::Writable { place, .. } => Err(about(danger(&flag, &format!("mounted read-write on {place}")))),
+        _ if is_changed(&target, endian, &flag).map_err(about)? => Err(about(danger(&flag, "written to"))),
         _ => Ok(Exit::Done),
     }
 }
 
 /// The kernel takes eraseblocks for free that hold the new tree.
-fn remounted(flag: &Flag, place: &str) -> Failure {
+fn danger(flag: &Flag, what: &str) -> Failure {
     let text = format!(
-        "remounted read-write on {place} after the update \"{}\" and before a reboot: the new tree may be overwritten; \
-         remount it read-only at once and apply the update again",
+        "{what} after the update \"{}\" and before a reboot: its tree may be overwritten; mount it read-only and apply the \
+         update again",
         flag.label
     );
     Failure::new(Exit::Findings, text)
+}
+
+/// Whether what the update wrote is not there any more, as it wrote it. Reads all of the flash.
+fn is_changed(target: &Target, endian: Endian, flag: &Flag) -> Result<bool, Failure> {
+    let index = Index::open(target, Rules { endian, summaries: true })?;
+    for tx in transactions(target, &index)? {
+        if tx.commit_block.is_some() && show::digits(&tx.fields().txid) == flag.txid {
+            return Ok(verify_digest(target, endian, index.markers(), &tx.marker)? != DigestState::Holds);
+        }
+    }
+    Ok(false)
 }
 
 fn state_name(state: UpdateState) -> &'static str {

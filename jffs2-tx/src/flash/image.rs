@@ -120,6 +120,11 @@ impl ImageFlash {
         place.filter(|_| !self.fixed || end <= self.container.length).ok_or(ImageError::Range { offset, len })
     }
 
+    /// A file that ended in its last eraseblock reaches further now.
+    fn grow(&mut self, offset: u32, len: usize) {
+        self.container.length = self.container.length.max(u64::from(offset) + len as u64);
+    }
+
     fn check(&self, offset: u32, len: usize, unit: u32) -> Result<(), ImageError> {
         let end = u64::from(offset) + len as u64;
         let fits =
@@ -161,7 +166,9 @@ impl FlashMut for ImageFlash {
         for (cell, new) in cells.iter_mut().zip(data) {
             *cell &= new;
         }
-        Ok(self.file.write_all_at(&cells, place)?)
+        self.file.write_all_at(&cells, place)?;
+        self.grow(offset, data.len());
+        Ok(())
     }
 
     fn erase(&mut self, block: u32) -> Result<(), ImageError> {
@@ -170,7 +177,9 @@ impl FlashMut for ImageFlash {
             return Err(ImageError::Range { offset: self.geometry.size(), len });
         }
         let place = self.place_to_write(self.geometry.offset_of(block), len)?;
-        Ok(self.file.write_all_at(&std::vec![0xff; len], place)?)
+        self.file.write_all_at(&std::vec![0xff; len], place)?;
+        self.grow(self.geometry.offset_of(block), len);
+        Ok(())
     }
 
     fn write_oob_cleanmarker(&mut self, _block: u32) -> Result<(), ImageError> {

@@ -330,7 +330,8 @@ impl FlashMut for MtdFlash {
     }
 
     fn is_lasting(&self, error: &MtdError) -> bool {
-        !matches!(error, MtdError::Io { .. } | MtdError::Range { .. })
+        // What a chip says of a worn eraseblock is EIO; anything else is the system's: no memory, no descriptors.
+        !matches!(error, MtdError::Io { errno: Errno::EIO, .. } | MtdError::Range { .. })
     }
 
     /// See the module's documentation, "Durability".

@@ -11,7 +11,7 @@ use super::{Result, TxError, other_readers};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
-use crate::log::{WriteError, free_block, is_lasting, program, retire, reusable, sync};
+use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, program, retire, reusable, sync};
 use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
 use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, MarkerKind};
 
@@ -229,6 +229,10 @@ pub(super) fn carry_out<F: FlashMut>(
         return Ok(());
     };
     report.failed += 1;
+    // So many are a failing device, and no reason to mark the whole flash bad.
+    if report.failed as usize > MAX_FAILED {
+        return Ok(());
+    }
     match action {
         // Readers need what stands there.
         RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } if !is_lasting(flash, &error) => {}

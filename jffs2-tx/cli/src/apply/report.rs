@@ -37,7 +37,7 @@ impl Outcome {
 fn no_space(needed: u32, free: u32, reserve: u32, online: bool) -> Failure {
     let hint = match online {
         true => "; unmounted, eraseblocks that hold only what nothing needs would count, too",
-        false => "; gc, or apply --gc, may free some",
+        false => "; gc, apply --gc, or --summary-readers-only may free some",
     };
     let error = TxError::<std::convert::Infallible>::NoSpace { needed, free, reserve };
     Failure::new(Exit::NoSpace, format!("{error}{hint}"))
@@ -142,13 +142,14 @@ impl Applied {
         let Some(point) = &self.commit_point else { return "equal already: nothing was written".into() };
         format!(
             "committed by {point}, sequence {}: {} inodes written, {} with new metadata, {} names removed; \
-             {} bytes programmed in {} eraseblocks, {} eraseblocks free",
+             {} bytes programmed in {} eraseblocks, {} failed and were replaced, {} eraseblocks free",
             self.sequence,
             self.inodes_written,
             self.metadata_changed,
             self.names_removed,
             self.bytes_programmed,
             self.eraseblocks_taken,
+            self.eraseblocks_failed,
             self.eraseblocks_free
         )
     }

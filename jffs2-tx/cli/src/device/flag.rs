@@ -1,7 +1,7 @@
 //! The flag of an update under a mounted file system: the tree that is mounted is not the one on the flash.
 //!
 //! A file in `/run`, which does not outlive a boot. It counts as long as one of the mounts that there were is there: a new
-//! mount sees the new tree.
+//! mount sees the new tree. (Linux gives a mount's id away again: after an unmount and a mount the flag may count longer.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,10 +58,23 @@ impl Flag {
 
     fn counts(&self, mounted: &Mounted) -> bool {
         match mounted {
-            Mounted::ReadOnly { ids } => !ids.is_disjoint(&self.mounts),
-            Mounted::Writable { id, .. } => self.mounts.contains(id),
+            Mounted::ReadOnly { ids } | Mounted::Writable { ids, .. } => !ids.is_disjoint(&self.mounts),
             Mounted::No | Mounted::Ubi { .. } => false,
         }
+    }
+}
+
+/// The flag of a device as it stands, to be put back by [`restore`].
+pub(crate) fn saved(info: &MtdInfo) -> Option<Vec<u8>> {
+    fs::read(path(Path::new(DIRECTORY), info.number)).ok()
+}
+
+/// Puts back what stood there before an update that was not made.
+pub(crate) fn restore(info: &MtdInfo, saved: Option<Vec<u8>>) {
+    match saved {
+        // What cannot be written now was there to be written over a moment ago: then it says too much.
+        Some(flag) => _ = fs::write(path(Path::new(DIRECTORY), info.number), flag),
+        None => lower(info),
     }
 }
 
@@ -89,7 +102,7 @@ mod tests {
         let read_only = |ids: &[u32]| Mounted::ReadOnly { ids: ids.iter().copied().collect() };
         assert!(flag.counts(&read_only(&[8, 9])));
         assert!(!flag.counts(&read_only(&[9])));
-        assert!(flag.counts(&Mounted::Writable { id: 7, place: "/".into() }));
+        assert!(flag.counts(&Mounted::Writable { ids: BTreeSet::from([7]), place: "/".into() }));
         assert!(!flag.counts(&Mounted::No));
         let dir = tempfile::tempdir().unwrap();
         let path = path(&dir.path().join("run"), 3);

@@ -20,7 +20,7 @@ pub(crate) enum Mounted {
         ids: BTreeSet<u32>,
     },
     Writable {
-        id: u32,
+        ids: BTreeSet<u32>,
         place: String,
     },
     /// UBI has it.
@@ -43,28 +43,40 @@ struct Line {
 
 /// Looks at the mounts of this process, and at those of the first one where it may.
 pub(crate) fn mounted(info: &MtdInfo) -> Result<Mounted, Failure> {
-    let own = read("/proc/self/mountinfo")?;
-    let first = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    const OWN: &str = "/proc/self/mountinfo";
+    let failed = |error| Failure::new(Exit::Io, format!("{OWN}: {error}: who has mounted it cannot be told"));
+    // Mount points are any bytes. What the first process has mounted only root may see.
+    let own = fs::read(OWN).map_err(failed)?;
+    let first = fs::read("/proc/1/mountinfo").unwrap_or_default();
+    let (own, first) = (String::from_utf8_lossy(&own), String::from_utf8_lossy(&first));
     let lines: Vec<Line> = own.lines().chain(first.lines()).filter_map(Line::parse).collect();
     let sharing = sharing(Path::new("/sys/class/mtd"), info.number);
-    let found = judge(&lines, &info.name, &sharing);
-    Ok(if found == Mounted::No { ubi(Path::new("/sys/class/ubi"), &sharing) } else { found })
+    Ok(match judge(&lines, &info.name, &sharing) {
+        Mounted::No if is_collected(Path::new("/proc"), &sharing) => {
+            Mounted::Writable { ids: BTreeSet::new(), place: "a place that cannot be seen from here".into() }
+        }
+        Mounted::No => ubi(Path::new("/sys/class/ubi"), &sharing),
+        found => found,
+    })
 }
 
-fn read(path: &str) -> Result<String, Failure> {
-    let failed = |error| Failure::new(Exit::Io, format!("{path}: {error}: who has mounted it cannot be told"));
-    fs::read_to_string(path).map_err(failed)
+/// Whether a garbage collector of JFFS2 runs for a device: a kernel thread, one for each file system that is mounted
+/// read-write, also where no mount table has it: below another root, in another namespace, or unmounted lazily.
+fn is_collected(proc: &Path, sharing: &BTreeSet<u32>) -> bool {
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
+    let names = processes.filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok());
+    let numbers = names.filter_map(|name| name.trim_end().strip_prefix("jffs2_gcd_mtd")?.parse().ok());
+    numbers.into_iter().any(|number: u32| sharing.contains(&number))
 }
 
 fn judge(lines: &[Line], name: &str, sharing: &BTreeSet<u32>) -> Mounted {
-    let mut ids = BTreeSet::new();
-    for line in lines.iter().filter(|line| line.is_of(name, sharing)) {
-        if line.writable {
-            return Mounted::Writable { id: line.id, place: line.place.clone() };
-        }
-        ids.insert(line.id);
+    let ours: Vec<&Line> = lines.iter().filter(|line| line.is_of(name, sharing)).collect();
+    let ids: BTreeSet<u32> = ours.iter().map(|line| line.id).collect();
+    match ours.iter().find(|line| line.writable) {
+        Some(line) => Mounted::Writable { ids, place: line.place.clone() },
+        None if ids.is_empty() => Mounted::No,
+        None => Mounted::ReadOnly { ids },
     }
-    if ids.is_empty() { Mounted::No } else { Mounted::ReadOnly { ids } }
 }
 
 impl Line {
@@ -170,7 +182,7 @@ mod tests {
         let ro = line("5 1 31:2 / /a ro - jffs2 mtd2 ro");
         let rw = line("6 1 31:2 / /b ro - jffs2 mtd2 rw");
         assert_eq!(judge(std::slice::from_ref(&ro), "x", &two), Mounted::ReadOnly { ids: BTreeSet::from([5]) });
-        assert_eq!(judge(&[ro, rw], "x", &two), Mounted::Writable { id: 6, place: "/b".into() });
+        assert_eq!(judge(&[ro, rw], "x", &two), Mounted::Writable { ids: BTreeSet::from([5, 6]), place: "/b".into() });
         assert_eq!(judge(&[], "x", &two), Mounted::No);
     }
 
@@ -187,6 +199,17 @@ mod tests {
         assert_eq!(sharing(&class, 0), BTreeSet::from([0, 1, 2]));
         assert_eq!(sharing(&class, 1), BTreeSet::from([0, 1]));
         assert_eq!(sharing(&dir.path().join("none"), 7), BTreeSet::from([7]));
+    }
+
+    #[test]
+    fn a_collector_betrays_a_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        for (process, name) in [("1", "init\n"), ("77", "jffs2_gcd_mtd4\n"), ("78", "jffs2_gcd_mtd41\n")] {
+            fs::create_dir(dir.path().join(process)).unwrap();
+            fs::write(dir.path().join(process).join("comm"), name).unwrap();
+        }
+        assert!(is_collected(dir.path(), &BTreeSet::from([4])));
+        assert!(!is_collected(dir.path(), &BTreeSet::from([1, 7])));
     }
 
     #[test]

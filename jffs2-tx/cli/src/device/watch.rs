@@ -45,8 +45,29 @@ impl Watch {
         Err(Failure::new(Exit::Busy, "it has been mounted since the update began: unmount it and try again"))
     }
 
-    /// After the commit: says what a mounted file system shows, and raises the flag or takes an old one down.
-    pub(crate) fn committed(&self, options: &TxOptions) {
+    /// Before the commit: raises the flag under a mounted file system, so that it stands whatever happens then. What stood
+    /// there before, for [`Watch::not_committed`].
+    pub(crate) fn committing(&self, options: &TxOptions) -> Option<Vec<u8>> {
+        let device = self.device.as_ref().filter(|_| self.is_online())?;
+        let saved = flag::saved(device);
+        let label = show::text(options.label.as_bytes());
+        let raised =
+            Flag::new(show::digits(&options.txid), label, self.mounts.clone()).and_then(|flag| flag.raise(device));
+        if let Err(error) = raised {
+            note(&format!("the flag that a reboot is needed cannot be written: {error}"));
+        }
+        saved
+    }
+
+    /// The tree is surely the one from before.
+    pub(crate) fn not_committed(&self, saved: Option<Vec<u8>>) {
+        if let Some(device) = self.device.as_ref().filter(|_| self.is_online()) {
+            flag::restore(device, saved);
+        }
+    }
+
+    /// After the commit: says what a mounted file system shows. Where none is, an old flag is taken down.
+    pub(crate) fn committed(&self) {
         let Some(device) = &self.device else { return };
         if !self.is_online() {
             return flag::lower(device);
@@ -55,12 +76,6 @@ impl Watch {
             "mounted read-only: the new tree appears at the next boot or mount; until then nobody may remount read-write, \
              as the kernel takes the new tree's eraseblocks for free",
         );
-        let label = show::text(options.label.as_bytes());
-        let raised =
-            Flag::new(show::digits(&options.txid), label, self.mounts.clone()).and_then(|flag| flag.raise(device));
-        if let Err(error) = raised {
-            note(&format!("the flag that a reboot is needed cannot be written: {error}"));
-        }
     }
 
     /// After a recovery: nothing that is mounted is behind.

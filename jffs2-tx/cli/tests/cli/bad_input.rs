@@ -35,7 +35,8 @@ fn what_is_no_image() {
     let none = "not a JFFS2 image (no valid node found)";
     refused(&bench.path("missing"), &[], 3, "No such file or directory (os error 2)");
     refused(bench.dir.path(), &[], 3, "not a regular file");
-    refused(Path::new("/dev/null"), &[], 3, "not a regular file");
+    let other = "not supported: a device, but no MTD device; give one as /dev/mtdN or mtd:NAME";
+    refused(Path::new("/dev/null"), &[], 6, other);
     refused(&bench.file("empty", &[]), &[], 7, "the file is empty");
     refused(&bench.file("byte", b"\x85"), &[], 7, none);
     refused(&bench.file("magic", b"\x85\x19\x03\x20"), &[], 7, none);

@@ -239,7 +239,7 @@ fn nothing_is_found_where_nothing_is() {
         assert_eq!((found.code, found.err, found.out), (1, said, vec![]));
     }
     assert_eq!(run("find", &bench.path("missing"), &[]).code, 3);
-    assert_eq!(run("find", Path::new("/dev/null"), &[]).code, 3);
+    assert_eq!(run("find", Path::new("/dev/null"), &[]).code, 6);
 }
 
 #[test]

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn values_may_hold_newlines() {
-        let records = Records::parse(b"24 SCHILY.xattr.user.a=\n\n12 path=a\nb\n12 path=\xff=c\n").unwrap();
+        let records = Records::parse(b"25 SCHILY.xattr.user.a=\n\n12 path=a\nb\n12 path=\xff=c\n").unwrap();
         assert_eq!(records.find("SCHILY.xattr.user.a"), Some(&b"\n"[..]));
         assert_eq!(records.find("path"), Some(&b"\xff=c"[..]));
         assert!(records.has_prefix("SCHILY.") && !records.has_prefix("GNU."));
