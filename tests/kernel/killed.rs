@@ -121,6 +121,7 @@ impl Lane<'_> {
                 (_, true) => tally.old += 1,
                 (_, false) => tally.new += 1,
             }
+            println!("lane {} kill {kill}: {} old, {} new so far", self.number, tally.old, tally.new);
             is = left;
         }
         Ok(tally)
