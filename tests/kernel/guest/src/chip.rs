@@ -73,11 +73,9 @@ impl Chip {
 
     /// How much to write to it.
     pub(crate) fn amount(&self, mode: Mode) -> Amount {
-        let block_size = self.step.block_size as usize;
-        match mode {
-            Mode::Heavy => Amount { file: block_size / 2, times: 4 * self.step.blocks },
-            _ => Amount { file: block_size / 8, times: 3 },
-        }
+        // Less would leave the eraseblocks that it finds half-used as they are.
+        let file = self.step.block_size as usize / 2;
+        Amount { file, times: if mode == Mode::Heavy { 4 * self.step.blocks } else { 3 } }
     }
 
     /// Number of eraseblocks.
