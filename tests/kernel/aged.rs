@@ -8,12 +8,10 @@
 //! how `tests/data/aged`, which `aged_fixtures` reads, came about.
 //!
 //! ```sh
-//! JFFS2_TX_KEEP_AGED=$PWD/tests/data/aged cargo test --release -p jffs2-tx-tests --test kernel_aged
+//! JFFS2_TX_KEEP_AGED=$PWD/tests/data/aged cargo test --release -p jffs2-tx-tests --test kernel aged::
 //! ```
 
-#[path = "aged/evidence.rs"]
 mod evidence;
-#[path = "aged/start.rs"]
 mod start;
 
 use std::path::Path;

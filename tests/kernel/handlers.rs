@@ -2,13 +2,9 @@
 //! and initramfs-tools call them: by busybox's shell on MTD devices of a stock kernel, and in a boot of that kernel with an
 //! initramfs that Debian's mkinitramfs has made.
 
-#[path = "handlers/agents.rs"]
 mod agents;
-#[path = "handlers/boot.rs"]
 mod boot;
-#[path = "handlers/premount.rs"]
 mod premount;
-#[path = "handlers/trees.rs"]
 mod trees;
 
 use std::fs;

@@ -1,6 +1,5 @@
 //! The rules of FORMAT.md section 3, on images made by hand: where a rule is in doubt, the stock kernel decides.
 
-#[path = "rules/image.rs"]
 mod image;
 
 use anyhow::{Result, ensure};

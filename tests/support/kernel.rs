@@ -38,7 +38,7 @@
 //! - `KERNEL_PACKAGE=linux-image-...` takes another kernel where a test asks for the default one.
 //!
 //! ```sh
-//! KERNEL_CASE=garbage KERNEL_LOG=1 cargo test -p jffs2-tx-tests --test kernel_stock -- --nocapture
+//! KERNEL_CASE=garbage KERNEL_LOG=1 cargo test -p jffs2-tx-tests --test kernel stock:: -- --nocapture
 //! ```
 
 mod bzimage;

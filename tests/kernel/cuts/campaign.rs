@@ -11,7 +11,7 @@ use jffs2_tx_tests::ours::Seen;
 use jffs2_tx_tests::scene::Scene;
 use nandsim::{Chip, ContentId, Cut, Walker, cuts_sampled};
 
-use crate::choice::{self, Extent, SEED};
+use super::choice::{self, Extent, SEED};
 
 /// Most cuts at random that are tried with one seed.
 const SAMPLED: usize = 1_000;

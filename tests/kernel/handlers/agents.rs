@@ -10,7 +10,7 @@ use super::{script, sh, trees, with_shell};
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 20 };
 const NAND: Device = Device::NandLargePage { blocks: 20 };
 /// Nothing in the guest tells whether its kernel knows summaries.
-const OPTIONS: &str = "JFFS2_TX_APPLY='--kernel-summaries yes'";
+const OPTIONS: &str = "JFFS2_TX_APPLY='--gc --kernel-summaries yes'";
 
 /// The older and the newer root, and archives of the newer one.
 struct Roots {
@@ -96,7 +96,8 @@ fn add_rauc(roots: &Roots, plays: &mut Plays<'static>) -> Result<()> {
 
 fn add_swupdate(roots: &Roots, plays: &mut Plays<'static>) -> Result<()> {
     let (mut s, _, new) = roots.scenario("swupdate", NAND)?;
-    let data = "/dev/mtd0 /tmp/root.tar.xz v2";
+    // Such a version is no option.
+    let data = "/dev/mtd0 /tmp/root.tar.xz -v2";
     let before = s.digest("/dev/mtd0");
     let pre = swupdate(&mut s, "preinst", data);
     let untouched = s.digest("/dev/mtd0");
@@ -111,7 +112,7 @@ fn add_swupdate(roots: &Roots, plays: &mut Plays<'static>) -> Result<()> {
         expect_exit(played, post, 0, &[])?;
         expect_exit(played, gone, 0, &[])?;
         ensure!(played.digest(after)? == new.digest, "not the new tree");
-        said(played, log, "\"v2\": committed")
+        said(played, log, "\"-v2\": committed")
     });
     Ok(())
 }
