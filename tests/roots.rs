@@ -131,10 +131,10 @@ fn nand_big_endian() {
     old_becomes_new(&NAND, (Endian::Big, "-b"));
 }
 
-/// Power cuts at sampled places of the real update: 2,000 on each kind of flash, 20,000 in a long run.
+/// Power cuts at sampled places of the real update: 500 on each kind of flash, 20,000 in a long run.
 fn torture(flash: &str, more: &[&str]) {
     let (old, new) = roots();
-    let cuts = if std::env::var_os("JFFS2_TX_LONG").is_some() { "20000" } else { "2000" };
+    let cuts = if std::env::var_os("JFFS2_TX_LONG").is_some() { "20000" } else { "500" };
     let mut command = binary("nandsim");
     command.args(["torture", "--flash", flash, "--cuts", cuts, "--seed", "1", "--json"]).args(more);
     let report = run_json(command.arg("--old").arg(old).arg("--new").arg(new));

@@ -5,7 +5,9 @@ use jffs2_tx::flash::FlashMut;
 use jffs2_tx::tx::TxError;
 use jffs2_tx::wire::CommitPoint::{Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{Big, Little};
-use nandsim::{Chip, Fault, FaultKind, Op, Torture, TortureError, Update, sample, sample_large, sample_small_change};
+use nandsim::{
+    Chip, Fault, FaultKind, Op, Shape, Torture, TortureError, Update, sample, sample_large, sample_small_change,
+};
 
 mod common;
 
@@ -104,16 +106,28 @@ fn factory_bad_blocks() {
     all_survive(&Torture::record(start, update, SEED).unwrap());
 }
 
-/// Every program in turn fails; the update goes on elsewhere.
 #[test]
-fn failing_programs() {
-    for shape in [nand(16, 512, Little), nand(128, 2048, Big), nor(64, 1, Little)] {
-        let (start, update) = prepared(shape, sample_small_change(), Some(Summary));
-        let programs = Torture::record(start.clone(), update.clone(), SEED).unwrap().trace.ops;
-        let programs = programs.iter().filter(|op| matches!(op, Op::Program { .. })).count();
-        for nth in 0..programs as u64 {
-            survives_fault(start.clone(), update.clone(), Fault { kind: FaultKind::ProgramFails, nth });
-        }
+fn failing_programs_on_small_pages() {
+    survives_failing_programs(nand(16, 512, Little));
+}
+
+#[test]
+fn failing_programs_on_large_pages() {
+    survives_failing_programs(nand(128, 2048, Big));
+}
+
+#[test]
+fn failing_programs_on_nor() {
+    survives_failing_programs(nor(64, 1, Little));
+}
+
+/// Every program in turn fails; the update goes on elsewhere.
+fn survives_failing_programs(shape: Shape) {
+    let (start, update) = prepared(shape, sample_small_change(), Some(Summary));
+    let programs = Torture::record(start.clone(), update.clone(), SEED).unwrap().trace.ops;
+    let programs = programs.iter().filter(|op| matches!(op, Op::Program { .. })).count();
+    for nth in 0..programs as u64 {
+        survives_fault(start.clone(), update.clone(), Fault { kind: FaultKind::ProgramFails, nth });
     }
 }
 

@@ -23,15 +23,15 @@ use campaign::Campaign;
 use choice::Extent;
 
 /// Mounts on each kind of flash: of the sample's updates, and of those of a part of a real root.
-const SAMPLE: u32 = 1_000;
-const PART: u32 = 250;
+const SAMPLE: u32 = 1_130;
+const PART: u32 = 120;
 const KINDS: u32 = 4;
 const _: () = assert!(KINDS * (SAMPLE + PART) >= 5_000);
 /// So many times as many in a long run.
 const LONG: u32 = 20;
 const _: () = assert!(LONG * KINDS * (SAMPLE + PART) >= 100_000);
 /// Cuts of each update of the whole root.
-const WHOLE: usize = 8;
+const WHOLE: usize = 3;
 /// The guest's memory for that, MiB.
 const MEMORY: u32 = 1024;
 /// Series of the newer kernel, and mounts of each update there.
@@ -92,10 +92,13 @@ fn newer_kernel() -> Result<()> {
     Ok(())
 }
 
+fn times() -> u32 {
+    if choice::is_long() { LONG } else { 1 }
+}
+
 /// The updates of the sample and of the part of a root on one kind of flash, on a device for each.
 fn agree(kind: &str, [small, large]: [Device; 2], points: &[CommitPoint]) -> Result<()> {
-    let times = if choice::is_long() { LONG } else { 1 };
-    let share = |all: u32| (times * all).div_ceil(points.len() as u32);
+    let share = |all: u32| (times() * all).div_ceil(points.len() as u32);
     let kernel = Kernel::debian(None)?;
     let mut campaign = Campaign::new(kind, &kernel, small);
     for point in points {
@@ -117,7 +120,7 @@ fn agree_on_root(kind: &str, device: Device, points: &[CommitPoint]) -> Result<(
     for point in points {
         let Update { old, new } = if *point == Dirent { root_libraries()? } else { root()? };
         let scene = Scene::of(device, *point, true, &old, &new)?;
-        campaign.add(&format!("{kind}/root/{point}"), &scene, 0, Extent::CommitPoint(WHOLE))?;
+        campaign.add(&format!("{kind}/root/{point}"), &scene, 0, Extent::CommitPoint(times() as usize * WHOLE))?;
     }
     campaign.finish(points.len() as u32)
 }

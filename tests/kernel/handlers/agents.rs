@@ -10,7 +10,9 @@ use super::{script, sh, trees, with_shell};
 const NOR: Device = Device::Nor { block_size: 64 << 10, blocks: 20 };
 const NAND: Device = Device::NandLargePage { blocks: 20 };
 /// Nothing in the guest tells whether its kernel knows summaries.
-const OPTIONS: &str = "JFFS2_TX_APPLY='--gc --kernel-summaries yes'";
+const OPTIONS: &str = "JFFS2_TX_APPLY='--kernel-summaries yes'";
+/// Likewise, where nothing is mounted.
+const OPTIONS_WITH_GC: &str = "JFFS2_TX_APPLY='--gc --kernel-summaries yes'";
 
 /// The older and the newer root, and archives of the newer one.
 struct Roots {
@@ -47,7 +49,7 @@ fn rauc(s: &mut Scenario, hook: &str, image: &str) -> At {
 
 /// As SWUpdate calls the script: the words of `data` behind the moment.
 fn swupdate(s: &mut Scenario, moment: &str, data: &str) -> At {
-    sh(s, &format!("{OPTIONS} exec /tmp/scripts/jffs2 {moment} {data}"))
+    sh(s, &format!("{OPTIONS_WITH_GC} exec /tmp/scripts/jffs2 {moment} {data}"))
 }
 
 /// The tree that the kernel lists after a new mount.
