@@ -13,6 +13,8 @@ use jffs2_tx_tests::kernel::{At, Device, Kernel, Played, Scenario};
 use jffs2_tx_tests::play::{Plays, expect_exit};
 use nandsim::sample;
 
+/// That none of so many meets a flipped bit, at one in a thousand pages, is most unlikely.
+const FLIP_CHECKS: usize = 60;
 /// Each with the pages of an eraseblock.
 const DEVICES: [(&str, Device, u32); 2] =
     [("nand2048", Device::NandLargePage { blocks: 32 }, 64), ("nand512", Device::NandSmallPage { blocks: 64 }, 32)];
@@ -240,12 +242,12 @@ impl<'a> Flash<'a> {
         let forth = self.update(&mut s);
         self.versions[0].lay_out(&mut s);
         let back = Update::plan(&mut s, &self.versions[0]);
-        let checks: Vec<At> = (0..6).map(|_| s.run(&["check", MTD])).collect();
+        let checks: Vec<At> = (0..FLIP_CHECKS).map(|_| s.run(&["check", MTD])).collect();
         plays.add(s, move |played| {
             forth.check(played, 0, |failures| failures == 0)?;
             back.check(played, 0, |failures| failures == 0)?;
             let mut told = 0;
-            for program in checks.into_iter().chain([forth.apply, back.apply]) {
+            for program in checks.into_iter().chain([forth.apply, forth.status, back.apply, back.status]) {
                 let exit = played.exit(program)?;
                 ensure!(exit.code == Some(0), "{exit:?}");
                 told += u32::from(exit.err.iter().any(|line| line.contains("bits were corrected")));

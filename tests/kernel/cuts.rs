@@ -31,7 +31,7 @@ const _: () = assert!(KINDS * (SAMPLE + PART) >= 5_000);
 const LONG: u32 = 20;
 const _: () = assert!(LONG * KINDS * (SAMPLE + PART) >= 100_000);
 /// Cuts of each update of the whole root.
-const WHOLE: usize = 3;
+const WHOLE: usize = 4;
 /// The guest's memory for that, MiB.
 const MEMORY: u32 = 1024;
 /// Series of the newer kernel, and mounts of each update there.

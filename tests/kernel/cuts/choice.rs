@@ -86,8 +86,8 @@ fn around(cuts: &BTreeSet<Cut>, commit: usize, most: usize) -> BTreeSet<Cut> {
     evenly(&inside, most / 2).chain(evenly(&around, most / 2)).copied().collect()
 }
 
-/// At most `n` of the items, from all over.
+/// At most `n` of the items, from the first to the last.
 fn evenly<T>(items: &[T], n: usize) -> impl Iterator<Item = &T> {
     let n = n.min(items.len());
-    (0..n).map(move |i| &items[i * items.len() / n])
+    (0..n).map(move |i| &items[i * (items.len() - 1) / (n - 1).max(1)])
 }
