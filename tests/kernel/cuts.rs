@@ -7,7 +7,7 @@
 //!
 //! ```sh
 //! KERNEL_CASE=nor64/sample/head/1/35:prefix:0:99 KERNEL_LOG=1 \
-//!     cargo test --release -p jffs2-tx-tests --test kernel nor_with_eraseblocks_of_64 -- --nocapture
+//!     cargo test --release -p jffs2-tx-tests --test kernel cuts::nor_with_eraseblocks_of_64 -- --nocapture
 //! ```
 
 mod campaign;
