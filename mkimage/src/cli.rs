@@ -1,0 +1,4 @@
+//! The command lines: ours, and those of the programs that it stands in for.
+
+pub(crate) mod native;
+mod output;

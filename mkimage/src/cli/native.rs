@@ -1,0 +1,191 @@
+//! `jffs2-mkimage` under its own name.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use jffs2_mkimage::manifest::{self, Described};
+use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
+use jffs2_mkimage::{Options, Pad, Report, build};
+use jffs2_tx::manifest::Header;
+use jffs2_tx::source::SourceTree;
+use jffs2_tx::wire::Endian;
+
+use super::output;
+
+/// Build a JFFS2 image from a directory.
+#[derive(Parser)]
+#[command(name = "jffs2-mkimage", version, after_long_help = AFTER_HELP)]
+struct Args {
+    /// Directory that becomes the root of the file system; with --manifest, where the contents of files are
+    #[arg(short, long, short_alias = 'd', value_name = "DIR", required_unless_present = "manifest")]
+    root: Option<PathBuf>,
+
+    /// What `jffs2-tx extract --manifest` wrote: names, owners, modes, times, devices, links and extended attributes, and
+    /// the defaults of -e, -l, -b, -n and --summary
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+
+    /// Refuse files whose contents are not those that the manifest has
+    #[arg(long, requires = "manifest")]
+    verify: bool,
+
+    /// Image to write, `-` for standard output
+    #[arg(short, long, value_name = "IMG")]
+    output: PathBuf,
+
+    /// Eraseblock size of the flash; a number below 4096 is in KiB [default: 64KiB]
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_eraseblock)]
+    eraseblock: Option<u32>,
+
+    /// Image for a little-endian CPU [default: this host's byte order]
+    #[arg(short, long)]
+    little_endian: bool,
+
+    /// Image for a big-endian CPU
+    #[arg(short, long, conflicts_with = "little_endian")]
+    big_endian: bool,
+
+    /// Pad with 0xFF: to SIZE, or to the end of the last eraseblock
+    #[arg(short, long, value_name = "SIZE", num_args = 0..=1, value_parser = parse_size)]
+    pad: Option<Option<u64>>,
+
+    /// Write no cleanmarkers: for NAND and UBI
+    #[arg(short, long)]
+    no_cleanmarkers: bool,
+
+    /// Page size of the CPU: most bytes of a file in one node
+    #[arg(short = 's', long = "pagesize", value_name = "SIZE", default_value = "4KiB", value_parser = parse_u32)]
+    page_size: u32,
+
+    /// End each eraseblock in a summary, for kernels with CONFIG_JFFS2_SUMMARY: faster mounts
+    #[arg(long)]
+    summary: bool,
+
+    /// Put directories, symlinks and devices first, then the contents of files
+    #[arg(long)]
+    sort: bool,
+
+    /// Print a report as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+
+    /// Print a report on standard error
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+const AFTER_HELP: &str = "\
+Sizes are bytes, hex with 0x, or have a suffix K, KiB, M or MiB.
+
+The same directory gives the same image on any host. If SOURCE_DATE_EPOCH is set (seconds since 1970), later \
+modification times are lowered to it. Access and change times are written equal to modification times.
+
+What JFFS2 cannot hold is refused before anything is written: names and symlink targets over 254 bytes, files of \
+4 GiB or more, owners over 65535, modification times outside 1970 to 2106. IMG appears, or is replaced, when it is \
+complete.
+
+With --manifest the contents of files come from DIR, as they are there now, and everything else from the manifest: \
+DIR may have been extracted without root. A file that DIR has not got is an error; what is in DIR and not in the \
+manifest is left out, and said. Inodes get new numbers, symlinks the mode that Linux gives them.
+
+--json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
+inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
+(what the rest is compressed to).
+
+Exit status: 0 for success, 1 for an error in the directory or in reading or writing, 2 for wrong usage.";
+
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.json && args.output == Path::new("-") {
+        let reason = "--json prints to standard output, so the image cannot go there: give -o a file";
+        Args::command().error(ErrorKind::ArgumentConflict, reason).exit();
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jffs2-mkimage: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let (mut tree, header) = source(args)?;
+    if let Some(latest) = source_date_epoch()? {
+        tree.clamp_mtimes(latest);
+    }
+    let options = args.options(header.as_ref());
+    let report = output::write(&args.output, |mut out| Ok(build(&tree, &options, &mut out)?))?;
+    if args.verbose {
+        eprintln!("{}", in_words(&report));
+    }
+    if args.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
+    }
+    Ok(())
+}
+
+/// What is to be in the image, and what an image of it was like if there is a manifest.
+fn source(args: &Args) -> Result<(SourceTree, Option<Header>)> {
+    let Some(path) = &args.manifest else {
+        let root = args.root.as_deref().context("no directory")?;
+        return Ok((SourceTree::from_dir(root)?, None));
+    };
+    let shown = || path.display().to_string();
+    let file = BufReader::new(File::open(path).with_context(shown)?);
+    let Described { header, tree, unnamed } =
+        manifest::read(file, args.root.as_deref(), args.verify).with_context(shown)?;
+    if let Some(first) = unnamed.first() {
+        let more = unnamed.len() - 1;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        eprintln!("jffs2-mkimage: note: {first}{more}: not in the manifest, left out");
+    }
+    Ok((tree, Some(header)))
+}
+
+fn source_date_epoch() -> Result<Option<u32>> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(None);
+    };
+    let seconds = text.to_str().and_then(|text| text.parse::<u64>().ok());
+    let seconds = seconds.context("SOURCE_DATE_EPOCH is not a number of seconds since 1970: correct or unset it")?;
+    Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
+}
+
+fn in_words(report: &Report) -> String {
+    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes } = report;
+    format!(
+        "image {bytes} bytes, {eraseblocks} eraseblocks with {nodes} nodes of {inodes} inodes; files {data_bytes} \
+         bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}"
+    )
+}
+
+impl Args {
+    /// What is not given is as in the manifest's header.
+    fn options(&self, header: Option<&Header>) -> Options {
+        let of_host = if cfg!(target_endian = "little") { Endian::Little } else { Endian::Big };
+        let endian = match (self.little_endian, self.big_endian) {
+            (true, _) => Endian::Little,
+            (_, true) => Endian::Big,
+            _ => header.map_or(of_host, |header| header.endian.into()),
+        };
+        Options {
+            endian,
+            eraseblock: self.eraseblock.or(header.map(|header| header.eraseblock)).unwrap_or(64 << 10),
+            cleanmarkers: !self.no_cleanmarkers && header.is_none_or(|header| header.cleanmarkers),
+            page_size: self.page_size,
+            pad: match self.pad {
+                None => Pad::None,
+                Some(None) => Pad::Eraseblock,
+                Some(Some(size)) => Pad::To(size),
+            },
+            summary: self.summary || header.is_some_and(|header| header.summaries),
+            sort: self.sort,
+        }
+    }
+}

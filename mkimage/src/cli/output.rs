@@ -1,0 +1,43 @@
+//! Where an image goes: whole, or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Writes an image to `path`: `-` is standard output; a file appears, or is replaced, when it is complete and on its disk;
+/// a device is written to.
+pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    if path == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let written = write(&mut out)?;
+        out.flush().context("standard output")?;
+        return Ok(written);
+    }
+    // A symlink stays, what it leads to is replaced.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let shown = || path.display().to_string();
+    match fs::metadata(&real) {
+        Ok(there) if !there.is_file() => {
+            let mut out = File::options().write(true).open(&real).with_context(shown)?;
+            write(&mut out)
+        }
+        _ => replace(&real, shown, write),
+    }
+}
+
+/// Writes a file beside `path` and renames it when it is complete.
+fn replace<T>(path: &Path, shown: impl Fn() -> String, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".jffs2-mkimage-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .with_context(&shown)?;
+    let written = write(file.as_file_mut())?;
+    file.as_file().sync_all().with_context(&shown)?;
+    file.persist(path).map_err(|error| error.error).with_context(&shown)?;
+    Ok(written)
+}
