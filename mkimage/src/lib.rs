@@ -46,10 +46,12 @@ mod packer;
 mod plan;
 pub mod size;
 mod tree;
+mod verify;
 mod xattrs;
 
 pub use file::HOLE_MIN;
 pub use options::{Options, Pad};
+pub use verify::{VerifyError, verify};
 
 use packer::Packer;
 use plan::Plan;

@@ -88,6 +88,15 @@ fn standard_output_and_the_report() {
 }
 
 #[test]
+fn verifies_files_only() {
+    let dir = setup();
+    let output = mkimage(dir.path(), "-r root -o img --verify");
+    assert!(output.status.success(), "{output:?}");
+    let text = error_of(&mkimage(dir.path(), "-r root -o /dev/null --verify"), 1);
+    assert!(text.contains("/dev/null: --verify reads files back"), "{text}");
+}
+
+#[test]
 fn usage_errors() {
     let dir = setup();
     for args in [
@@ -100,6 +109,7 @@ fn usage_errors() {
         "-r root -o img -s -1",
         "-r root -o img extra",
         "-r root -o - --json",
+        "-r root -o - --verify",
     ] {
         let text = error_of(&mkimage(dir.path(), args), 2);
         assert!(text.starts_with("error: "), "{text}");

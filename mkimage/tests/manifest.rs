@@ -64,7 +64,7 @@ fn the_header_gives_defaults() {
 fn contents_are_those_of_the_directory() {
     let dir = setup();
     let lines = [HEADER, ROOT_LINE, FILE];
-    built(dir.path(), &lines, "-r root --verify");
+    built(dir.path(), &lines, "-r root --verify-contents");
     fs::write(dir.path().join("root/f"), "changed and longer").unwrap();
     fs::write(dir.path().join("root/more"), "").unwrap();
     fs::create_dir(dir.path().join("root/x")).unwrap();
@@ -76,7 +76,7 @@ fn contents_are_those_of_the_directory() {
     let tree = Tree::new(&flash, &index);
     assert_eq!(tree.read(tree.lookup(b"/f").unwrap(), 100).unwrap(), b"changed and longer");
     assert_eq!(tree.walk(1).count(), 2);
-    let output = mkimage(dir.path(), &lines, "-r root --verify");
+    let output = mkimage(dir.path(), &lines, "-r root --verify-contents");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.starts_with("jffs2-mkimage: error: m: line 3: root/f: not the content that the manifest has"),

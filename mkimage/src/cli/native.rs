@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jffs2_mkimage::manifest::{self, Described};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
-use jffs2_mkimage::{Options, Pad, Report, build};
+use jffs2_mkimage::{Options, Pad, Report, build, verify};
 use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
@@ -32,6 +32,10 @@ struct Args {
 
     /// Refuse files whose contents are not those that the manifest has
     #[arg(long, requires = "manifest")]
+    verify_contents: bool,
+
+    /// Read the image back before it gets its name, and compare it with the source
+    #[arg(long)]
     verify: bool,
 
     /// Image to write, `-` for standard output
@@ -101,8 +105,11 @@ Exit status: 0 for success, 1 for an error in the directory or in reading or wri
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    if args.json && args.output == Path::new("-") {
-        let reason = "--json prints to standard output, so the image cannot go there: give -o a file";
+    if args.output == Path::new("-") && (args.json || args.verify) {
+        let reason = match args.json {
+            true => "--json prints to standard output, so the image cannot go there: give -o a file",
+            false => "--verify cannot read back what went to standard output: give -o a file",
+        };
         Args::command().error(ErrorKind::ArgumentConflict, reason).exit();
     }
     match run(&args) {
@@ -120,7 +127,9 @@ fn run(args: &Args) -> Result<()> {
         tree.clamp_mtimes(latest);
     }
     let options = args.options(header.as_ref());
-    let report = output::write(&args.output, |mut out| Ok(build(&tree, &options, &mut out)?))?;
+    let check = |file: &File| Ok(verify(&tree, file, &options)?);
+    let check: output::Check<'_> = if args.verify { Some(&check) } else { None };
+    let report = output::write(&args.output, |mut out| Ok(build(&tree, &options, &mut out)?), check)?;
     if args.verbose {
         eprintln!("{}", in_words(&report));
     }
@@ -139,7 +148,7 @@ fn source(args: &Args) -> Result<(SourceTree, Option<Header>)> {
     let shown = || path.display().to_string();
     let file = BufReader::new(File::open(path).with_context(shown)?);
     let Described { header, tree, unnamed } =
-        manifest::read(file, args.root.as_deref(), args.verify).with_context(shown)?;
+        manifest::read(file, args.root.as_deref(), args.verify_contents).with_context(shown)?;
     if let Some(first) = unnamed.first() {
         let more = unnamed.len() - 1;
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -5,11 +5,14 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-/// Writes an image to `path`: `-` is standard output; a file appears, or is replaced, when it is complete and on its disk;
-/// a device is written to.
-pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+/// What has to hold of a written file before it gets its name.
+pub(crate) type Check<'a> = Option<&'a dyn Fn(&File) -> Result<()>>;
+
+/// Writes an image to `path`: `-` is standard output; a file appears, or is replaced, when it is complete, checked and on
+/// its disk; a device is written to.
+pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>, check: Check<'_>) -> Result<T> {
     if path == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
         let written = write(&mut out)?;
@@ -21,15 +24,21 @@ pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result
     let shown = || path.display().to_string();
     match fs::metadata(&real) {
         Ok(there) if !there.is_file() => {
+            ensure!(check.is_none(), "{}: --verify reads files back, no devices: write a file first", shown());
             let mut out = File::options().write(true).open(&real).with_context(shown)?;
             write(&mut out)
         }
-        _ => replace(&real, shown, write),
+        _ => replace(&real, shown, write, check),
     }
 }
 
 /// Writes a file beside `path` and renames it when it is complete.
-fn replace<T>(path: &Path, shown: impl Fn() -> String, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+fn replace<T>(
+    path: &Path,
+    shown: impl Fn() -> String,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+    check: Check<'_>,
+) -> Result<T> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".jffs2-mkimage-")
@@ -38,6 +47,7 @@ fn replace<T>(path: &Path, shown: impl Fn() -> String, write: impl FnOnce(&mut d
         .with_context(&shown)?;
     let written = write(file.as_file_mut())?;
     file.as_file().sync_all().with_context(&shown)?;
+    check.map_or(Ok(()), |check| check(file.as_file())).with_context(&shown)?;
     file.persist(path).map_err(|error| error.error).with_context(&shown)?;
     Ok(written)
 }
