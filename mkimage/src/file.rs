@@ -1,11 +1,12 @@
 //! A regular file as nodes: pages, split at the ends of eraseblocks, and holes.
 
-use std::io::{self, Read, Write};
+use std::io::Write;
 
 use jffs2_tx::wire::{Compression, Inode};
 
-use crate::deflate::Deflate;
+use crate::compress::Encoder;
 use crate::packer::Packer;
+use crate::pages::Page;
 use crate::{BuildError, Report};
 
 /// Shortest run of zeros that becomes a hole node, bytes. Shorter runs are compressed, a page of zeros to some 20
@@ -14,137 +15,109 @@ pub const HOLE_MIN: u32 = 32 << 10;
 
 /// Less room for data than this at an eraseblock's end is left unused, bytes.
 const MIN_SPLIT: usize = 128;
-/// How near a split comes to the longest data that fits, bytes of the file.
-const SPLIT_STEP: usize = 32;
-
-/// Why a file's content was not written.
-pub(crate) enum FileError {
-    Read(io::Error),
-    /// It is not as long as was said.
-    Changed,
-    Build(BuildError),
-}
-
-impl From<BuildError> for FileError {
-    fn from(error: BuildError) -> Self {
-        Self::Build(error)
-    }
-}
+/// A split that leaves no more than this is good enough, bytes.
+const GOOD_SPLIT: usize = 16;
+/// How often a page is compressed, at most, to find where to split it.
+const SPLIT_TRIES: usize = 5;
 
 /// Writes one file's nodes.
 pub(crate) struct FileWriter<'a, 't, W> {
-    pub(crate) nodes: FileNodes<'a, 't, W>,
-    pub(crate) deflate: &'a mut Deflate,
-    pub(crate) page_size: u32,
-}
-
-/// The nodes so far.
-pub(crate) struct FileNodes<'a, 't, W> {
     pub(crate) packer: &'a mut Packer<'t, W>,
     pub(crate) report: &'a mut Report,
-    /// The next one: its version and offset move on.
+    pub(crate) encoder: &'a mut Encoder,
+    pub(crate) page_size: u32,
+    /// The next node: its version and offset move on.
     pub(crate) next: Inode,
+    /// Zeros before the next page that are not written yet, bytes.
+    pub(crate) zeros: u32,
 }
 
 impl<W: Write> FileWriter<'_, '_, W> {
-    /// Writes all of `content`, which is as long as the node's isize.
-    pub(crate) fn write(mut self, mut content: impl Read) -> Result<(), FileError> {
-        let size = self.nodes.next.isize;
-        if size == 0 {
-            self.nodes.put(0, Compression::None, &[])?;
+    /// Writes the file's next page.
+    pub(crate) fn page(&mut self, page: Page<'_>) -> Result<(), BuildError> {
+        if page.compression == Compression::Zero {
+            self.zeros += page.data.len() as u32;
+            return Ok(());
         }
-        let mut page = vec![0; self.page_size.min(size) as usize];
-        let mut read = 0;
-        let mut zeros = 0;
-        while read < size {
-            let page = &mut page[..self.page_size.min(size - read) as usize];
-            content.read_exact(page).map_err(short_is_changed)?;
-            read += page.len() as u32;
-            if page.iter().all(|&byte| byte == 0) {
-                zeros += page.len() as u32;
-            } else {
-                self.zeros(std::mem::take(&mut zeros))?;
-                self.data(page)?;
-            }
+        self.pending_zeros()?;
+        self.data(page)
+    }
+
+    /// Writes what is left to write after the last page.
+    pub(crate) fn finish(mut self) -> Result<(), BuildError> {
+        if self.next.isize == 0 {
+            return self.put(0, Compression::None, &[]);
         }
-        self.zeros(zeros)?;
-        if content.read(&mut [0]).map_err(FileError::Read)? != 0 {
-            return Err(FileError::Changed);
-        }
-        Ok(())
+        self.pending_zeros()
     }
 
     /// Writes a run of zeros that starts at a page.
-    fn zeros(&mut self, len: u32) -> Result<(), BuildError> {
+    fn pending_zeros(&mut self) -> Result<(), BuildError> {
+        let len = std::mem::take(&mut self.zeros);
         if len >= HOLE_MIN {
-            self.nodes.report.hole_bytes += u64::from(len);
-            return self.nodes.put(len, Compression::Zero, &[]);
+            return self.put(len, Compression::Zero, &[]);
         }
         for page in vec![0; len as usize].chunks(self.page_size as usize) {
-            self.data(page)?;
+            self.compress(page)?;
         }
         Ok(())
     }
 
-    /// Writes data that lies in one page.
-    fn data(&mut self, mut data: &[u8]) -> Result<(), BuildError> {
-        let mut take = data.len();
-        while !data.is_empty() {
-            if self.place(&data[..take])? {
-                data = &data[take..];
-                take = data.len();
+    /// Writes data that lies in one page and is not compressed yet.
+    fn compress(&mut self, data: &[u8]) -> Result<(), BuildError> {
+        let (compression, stored) = self.encoder.encode(data);
+        let stored = stored.to_vec();
+        self.data(Page { data, compression, stored: &stored })
+    }
+
+    fn data(&mut self, page: Page<'_>) -> Result<(), BuildError> {
+        let Page { data, compression, stored } = page;
+        let room = self.packer.data_room();
+        if stored.len() <= room {
+            return self.put(data.len() as u32, compression, stored);
+        }
+        if room < MIN_SPLIT {
+            self.packer.finish_block()?;
+            return self.data(page);
+        }
+        let taken = self.split(page, room)?;
+        self.compress(&data[taken..])
+    }
+
+    /// Writes about the longest start of the page that fits `room`, which all of it does not; its length, bytes.
+    fn split(&mut self, page: Page<'_>, room: usize) -> Result<usize, BuildError> {
+        // Stored as it is this much fits.
+        let mut best = (room, Compression::None, page.data[..room].to_vec());
+        // What is stored grows about evenly with what is taken, between what fits and what does not.
+        let (mut below, mut above) = ((0, 0), (page.data.len(), page.stored.len()));
+        for _ in 0..SPLIT_TRIES {
+            let aim = room.saturating_sub(GOOD_SPLIT / 2).max(below.1);
+            let take = below.0 + (above.0 - below.0) * (aim - below.1) / (above.1 - below.1);
+            if take <= best.0 {
+                break;
+            }
+            let (compression, stored) = self.encoder.encode(&page.data[..take]);
+            if stored.len() > room {
+                above = (take, stored.len());
                 continue;
             }
-            let room = self.nodes.packer.data_room();
-            if room < MIN_SPLIT {
-                self.nodes.packer.finish_block()?;
-            } else {
-                take = self.split(data, room);
+            below = (take, stored.len());
+            best = (take, compression, stored.to_vec());
+            if room - stored.len() <= GOOD_SPLIT {
+                break;
             }
         }
-        Ok(())
+        let (taken, compression, stored) = best;
+        self.put(taken as u32, compression, &stored)?;
+        Ok(taken)
     }
 
-    /// Writes data as one node, if it fits into this eraseblock.
-    fn place(&mut self, data: &[u8]) -> Result<bool, BuildError> {
-        let room = self.nodes.packer.data_room();
-        let Some((compression, stored)) = self.deflate.encode(data, room) else {
-            return Ok(false);
-        };
-        self.nodes.put(data.len() as u32, compression, stored)?;
-        Ok(true)
-    }
-
-    /// About the longest start of `data` that fits `room`, given that all of it does not.
-    fn split(&mut self, data: &[u8], room: usize) -> usize {
-        let mut fits = room;
-        let mut too_long = data.len();
-        while too_long - fits > SPLIT_STEP {
-            let middle = fits.midpoint(too_long);
-            match self.deflate.encode(&data[..middle], room) {
-                Some(_) => fits = middle,
-                None => too_long = middle,
-            }
-        }
-        fits
-    }
-}
-
-impl<W: Write> FileNodes<'_, '_, W> {
     /// Writes the next `len` bytes of the file as one node.
     fn put(&mut self, len: u32, compression: Compression, stored: &[u8]) -> Result<(), BuildError> {
         self.packer.inode(&Inode { dsize: len, compression, ..self.next }, stored)?;
         self.next.version += 1;
         self.next.offset += len;
-        self.report.data_bytes += u64::from(len);
-        self.report.stored_bytes += stored.len() as u64;
+        self.report.count(len, compression, stored.len());
         Ok(())
-    }
-}
-
-fn short_is_changed(error: io::Error) -> FileError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => FileError::Changed,
-        _ => FileError::Read(error),
     }
 }

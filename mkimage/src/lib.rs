@@ -1,7 +1,8 @@
 //! Builds JFFS2 images.
 //!
-//! [`build`] writes the image of a [`SourceTree`] one eraseblock at a time, so memory is bounded by the tree's names
-//! and one eraseblock. The same tree and options give the same bytes on any host.
+//! [`build`] writes the image of a [`SourceTree`] one eraseblock at a time, so memory is bounded by the tree's names,
+//! one eraseblock and about a MiB for each thread. The same tree and options give the same bytes on any host, with any
+//! number of threads.
 //!
 //! ```
 //! use jffs2_mkimage::{Options, build};
@@ -25,7 +26,7 @@
 //! - Versions of a directory count over its dirents and then its inode node: the highest has the last word on the
 //!   directory's time. Those of a file count over its data nodes, ascending; each has the final size.
 //! - Access and change times are the modification time, unless the tree says otherwise: the host's are not reproducible.
-//! - Data: one node a page, zlib where that is smaller. At an eraseblock's end a page is split. A run of whole pages
+//! - Data: one node a page, compressed where that saves flash. At an eraseblock's end a page is split. A run of whole pages
 //!   of zeros (the last may be the file's partial one) of at least [`HOLE_MIN`] bytes is one hole node.
 //! - What an eraseblock leaves unused is 0xFF. A summary covers it, but is at most 64 KiB long.
 //! - Extended attributes follow the inode that has them first: one node for each different one, one tie for each inode
@@ -36,45 +37,32 @@
 use std::io::{self, Write};
 
 use jffs2_tx::source::SourceTree;
-use serde::Serialize;
 
-mod deflate;
+mod compress;
 mod file;
 pub mod manifest;
 mod options;
 mod packer;
+mod pages;
+mod pipeline;
 mod plan;
+mod report;
 pub mod size;
 mod tree;
 mod verify;
 mod xattrs;
 
+pub use compress::{Compress, Method, Pick};
 pub use file::HOLE_MIN;
 pub use options::{Options, Pad};
+pub use report::{Compressors, Report, Stored};
 pub use verify::{VerifyError, verify};
 
-use packer::Packer;
+use compress::Encoder;
+use pages::{Batch, Compressed, Pages, read_files};
+use pipeline::InOrder;
 use plan::Plan;
 use tree::TreeWriter;
-
-/// What was built. Serializes to an object with these fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Size of the image with its padding, bytes.
-    pub bytes: u64,
-    /// Eraseblocks that hold nodes; the last may be partly filled.
-    pub eraseblocks: u32,
-    /// Inode and dirent nodes, extended attributes and their ties to inodes.
-    pub nodes: u64,
-    /// Inodes, the root included.
-    pub inodes: u32,
-    /// Bytes in files, before compression, holes included. A hard link counts once.
-    pub data_bytes: u64,
-    /// Bytes in files that became holes.
-    pub hole_bytes: u64,
-    /// Bytes in files, as stored.
-    pub stored_bytes: u64,
-}
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +73,9 @@ pub enum BuildError {
     /// The page size is not one that Linux has.
     #[error("page size {0} is not a power of two from 512 bytes to 64 KiB: take the target CPU's, usually 4KiB")]
     PageSize(u32),
+    /// libdeflate has no such level.
+    #[error("zlib level {0} is not 1 to 12")]
+    ZlibLevel(u8),
     /// The size to pad to is not one of a flash.
     #[error("cannot pad to {size} bytes: not a whole number of eraseblocks of {eraseblock} bytes below 4 GiB")]
     PadSize {
@@ -121,6 +112,9 @@ pub enum BuildError {
         /// Which file.
         path: String,
     },
+    /// The host lets no thread start.
+    #[error("cannot start a thread: ask for fewer")]
+    Thread(#[source] io::Error),
     /// The image cannot be written.
     #[error("cannot write the image")]
     Write(#[source] io::Error),
@@ -129,13 +123,35 @@ pub enum BuildError {
 /// Writes the image of `tree` to `out`.
 ///
 /// # Errors
-/// [`BuildError`]. What has been written by then is no image: throw it away.
+/// [`BuildError`], the first in the order of the image. What has been written by then is no image: throw it away.
 pub fn build(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Result<Report, BuildError> {
+    build_with(tree, options, out, &mut |_| {})
+}
+
+/// The same, and tells `progress` now and then how many bytes of files it is through with, out of the report's
+/// [`data_bytes`](Report::data_bytes).
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_with(
+    tree: &SourceTree,
+    options: &Options,
+    out: &mut impl Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, BuildError> {
     options.check()?;
     let plan = Plan::new(tree, options.sort);
-    let mut writer = TreeWriter::new(tree, &plan, options.page_size, Packer::new(out, options));
-    for &id in &plan.order {
-        writer.write(id)?;
-    }
-    writer.finish(options.pad)
+    let read = |hand_out: &mut dyn FnMut(Batch) -> bool| read_files(tree, &plan, options.page_size, hand_out);
+    let compressor = || {
+        let mut encoder = Encoder::new(&options.compress);
+        move |batch: Batch| batch.compress(&mut encoder)
+    };
+    let write = |batches: InOrder<'_, Compressed>| {
+        let mut writer = TreeWriter::new(tree, &plan, options, out, Pages::new(batches, progress));
+        for &id in &plan.order {
+            writer.write(id)?;
+        }
+        writer.finish(options.pad)
+    };
+    pipeline::run(options.thread_count(), read, compressor, write).map_err(BuildError::Thread)?
 }

@@ -1,9 +1,12 @@
 //! What an image is to look like.
 
+use std::num::NonZeroUsize;
+use std::thread;
+
 use jffs2_tx::flash::{FlashKind, Geometry, GeometryError};
 use jffs2_tx::wire::Endian;
 
-use crate::BuildError;
+use crate::{BuildError, Compress};
 
 /// What an image is to look like. The default suits NOR flash with eraseblocks of 64 KiB and a little-endian CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub struct Options {
     pub summary: bool,
     /// Whether all metadata stands before all files' data.
     pub sort: bool,
+    /// How file data is compressed.
+    pub compress: Compress,
+    /// Threads that compress; as many as the host offers if not given. The image is the same for any number.
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// What follows the last node of an image.
@@ -45,11 +52,17 @@ impl Default for Options {
             pad: Pad::None,
             summary: false,
             sort: false,
+            compress: Compress::default(),
+            threads: None,
         }
     }
 }
 
 impl Options {
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         let eraseblock = self.eraseblock;
         let size = match self.pad {
@@ -64,6 +77,6 @@ impl Options {
         if !self.page_size.is_power_of_two() || !(512..=64 << 10).contains(&self.page_size) {
             return Err(BuildError::PageSize(self.page_size));
         }
-        Ok(())
+        self.compress.check()
     }
 }

@@ -3,33 +3,45 @@
 use std::io::Write;
 
 use jffs2_tx::inode_kind::{FileKind, Meta};
-use jffs2_tx::source::{Content, NodeId, SourceKind, SourceTree};
+use jffs2_tx::source::{NodeId, SourceKind, SourceTree};
 use jffs2_tx::wire::{Compression, Dirent, Inode};
 
-use crate::deflate::Deflate;
-use crate::file::{FileError, FileNodes, FileWriter};
+use crate::compress::Encoder;
+use crate::file::FileWriter;
 use crate::packer::Packer;
+use crate::pages::{Compressed, Pages};
 use crate::plan::Plan;
 use crate::xattrs::Xattrs;
-use crate::{BuildError, Pad, Report};
+use crate::{BuildError, Options, Pad, Report};
 
 /// The version of an inode's first node.
 const FIRST_VERSION: u32 = 1;
 
-pub(crate) struct TreeWriter<'t, W> {
+pub(crate) struct TreeWriter<'t, W, I> {
     tree: &'t SourceTree,
     plan: &'t Plan,
     page_size: u32,
     packer: Packer<'t, W>,
-    deflate: Deflate,
+    pages: Pages<'t, I>,
+    /// For what is split.
+    encoder: Encoder,
     xattrs: Xattrs<'t>,
     report: Report,
 }
 
-impl<'t, W: Write> TreeWriter<'t, W> {
-    pub(crate) fn new(tree: &'t SourceTree, plan: &'t Plan, page_size: u32, packer: Packer<'t, W>) -> Self {
-        let (deflate, xattrs, report) = (Deflate::new(), Xattrs::default(), Report::default());
-        Self { tree, plan, page_size, packer, deflate, xattrs, report }
+impl<'t, W: Write, I: Iterator<Item = Compressed>> TreeWriter<'t, W, I> {
+    /// `pages` are those of the plan's files.
+    pub(crate) fn new(tree: &'t SourceTree, plan: &'t Plan, options: &Options, out: W, pages: Pages<'t, I>) -> Self {
+        Self {
+            tree,
+            plan,
+            page_size: options.page_size,
+            packer: Packer::new(out, options),
+            pages,
+            encoder: Encoder::new(&options.compress),
+            xattrs: Xattrs::default(),
+            report: Report::default(),
+        }
     }
 
     /// Writes all nodes of one inode.
@@ -37,7 +49,7 @@ impl<'t, W: Write> TreeWriter<'t, W> {
         self.report.inodes += 1;
         match &self.tree.node(id).kind {
             SourceKind::Directory(_) => self.directory(id)?,
-            SourceKind::File { size, content } => self.file(id, *size, content)?,
+            SourceKind::File { size, .. } => self.file(id, *size)?,
             SourceKind::Symlink(target) => {
                 self.special(Inode { isize: target.len() as u32, ..self.inode(id) }, target)?;
             }
@@ -76,17 +88,19 @@ impl<'t, W: Write> TreeWriter<'t, W> {
         self.packer.inode(&inode, &[])
     }
 
-    fn file(&mut self, id: NodeId, size: u32, content: &Content) -> Result<(), BuildError> {
-        let next = Inode { isize: size, ..self.inode(id) };
-        let result = content.open().map_err(FileError::Read).and_then(|content| {
-            let nodes = FileNodes { packer: &mut self.packer, report: &mut self.report, next };
-            FileWriter { nodes, deflate: &mut self.deflate, page_size: self.page_size }.write(content)
-        });
-        result.map_err(|error| match error {
-            FileError::Read(source) => BuildError::Read { path: self.path_of(id, content), source },
-            FileError::Changed => BuildError::Changed { path: self.path_of(id, content) },
-            FileError::Build(error) => error,
-        })
+    fn file(&mut self, id: NodeId, size: u32) -> Result<(), BuildError> {
+        let mut writer = FileWriter {
+            next: Inode { isize: size, ..self.inode(id) },
+            packer: &mut self.packer,
+            report: &mut self.report,
+            encoder: &mut self.encoder,
+            page_size: self.page_size,
+            zeros: 0,
+        };
+        while let Some(page) = self.pages.next()? {
+            writer.page(page)?;
+        }
+        writer.finish()
     }
 
     /// Writes an inode whose data, if any, is stored as it is in one node.
@@ -116,9 +130,5 @@ impl<'t, W: Write> TreeWriter<'t, W> {
             compression: Compression::None,
             data_crc: 0,
         }
-    }
-
-    fn path_of(&self, id: NodeId, content: &Content) -> String {
-        content.path().map_or_else(|| self.tree.path_of(id), |path| path.display().to_string())
     }
 }

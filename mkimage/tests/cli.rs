@@ -81,8 +81,12 @@ fn standard_output_and_the_report() {
     assert_eq!((text.lines().count(), json.stderr.len()), (1, 0));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let bytes = direct.stdout.len();
+    let none = serde_json::json!({ "nodes": 0, "bytes": 0, "stored": 0 });
     let expected = serde_json::json!({
-        "bytes": bytes, "eraseblocks": 1, "nodes": 3, "inodes": 2, "data_bytes": 6, "hole_bytes": 0, "stored_bytes": 6
+        "bytes": bytes, "eraseblocks": 1, "nodes": 3, "inodes": 2, "data_bytes": 6, "hole_bytes": 0, "stored_bytes": 6,
+        "compressors": {
+            "none": { "nodes": 1, "bytes": 6, "stored": 6 }, "zlib": none, "lzo": none, "rtime": none, "lzma": none
+        }
     });
     assert_eq!(report, expected);
 }

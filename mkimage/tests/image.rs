@@ -296,6 +296,7 @@ prop_compose! {
             pad: if pad { Pad::Eraseblock } else { Pad::None },
             summary,
             sort,
+            ..Options::default()
         }
     }
 }

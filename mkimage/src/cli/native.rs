@@ -99,7 +99,8 @@ manifest is left out, and said. Inodes get new numbers, symlinks the mode that L
 
 --json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
 inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
-(what the rest is compressed to).
+(what the rest is compressed to), compressors (none, zlib, lzo, rtime, lzma, each with nodes, bytes in files and bytes \
+stored).
 
 Exit status: 0 for success, 1 for an error in the directory or in reading or writing, 2 for wrong usage.";
 
@@ -167,7 +168,7 @@ fn source_date_epoch() -> Result<Option<u32>> {
 }
 
 fn in_words(report: &Report) -> String {
-    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes } = report;
+    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes, .. } = report;
     format!(
         "image {bytes} bytes, {eraseblocks} eraseblocks with {nodes} nodes of {inodes} inodes; files {data_bytes} \
          bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}"
@@ -195,6 +196,7 @@ impl Args {
             },
             summary: self.summary || header.is_some_and(|header| header.summaries),
             sort: self.sort,
+            ..Options::default()
         }
     }
 }

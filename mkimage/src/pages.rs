@@ -1,0 +1,185 @@
+//! Files' contents in pages, in batches: read on one thread, compressed on several, taken in order.
+
+use std::io::{self, Read};
+
+use jffs2_tx::source::{Content, NodeId, SourceKind, SourceTree};
+use jffs2_tx::wire::Compression;
+
+use crate::BuildError;
+use crate::compress::Encoder;
+use crate::plan::Plan;
+
+/// Bytes that go from one thread to another at once: compressing them takes long beside handing them over.
+const BATCH_BYTES: usize = 128 << 10;
+/// The same for many tiny files.
+const BATCH_PAGES: usize = 1024;
+
+/// Pages of files, one after the other.
+#[derive(Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    /// The pages' lengths. 0 marks the end of a file that is as long as it should be.
+    lengths: Vec<usize>,
+    /// Why nothing comes after these pages.
+    failure: Option<BuildError>,
+}
+
+/// A batch with what its nodes store.
+#[derive(Default)]
+pub(crate) struct Compressed {
+    batch: Batch,
+    stored: Vec<u8>,
+    /// For each length: by what, and how many bytes of `stored`; none for what is stored as it is.
+    forms: Vec<(Compression, usize)>,
+}
+
+/// A page of a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Page<'a> {
+    pub(crate) data: &'a [u8],
+    /// [`Compression::Zero`] if all bytes are zero: then nothing is stored.
+    pub(crate) compression: Compression,
+    pub(crate) stored: &'a [u8],
+}
+
+/// Why reading ends before the last file does.
+enum Stop {
+    Read(io::Error),
+    /// It is not as long as was said.
+    Changed,
+    /// Nobody wants more.
+    Unwanted,
+}
+
+/// Reads the plan's files and hands them out, until told `false`.
+pub(crate) fn read_files(tree: &SourceTree, plan: &Plan, page_size: u32, hand_out: &mut dyn FnMut(Batch) -> bool) {
+    let mut reader = Reader { batch: Batch::default(), page_size, hand_out };
+    for &id in &plan.order {
+        let SourceKind::File { size, content } = &tree.node(id).kind else { continue };
+        if let Err(stop) = reader.file(*size, content) {
+            reader.batch.failure = stop.into_error(|| path_of(tree, id, content));
+            break;
+        }
+    }
+    (reader.hand_out)(reader.batch);
+}
+
+struct Reader<'a> {
+    batch: Batch,
+    page_size: u32,
+    hand_out: &'a mut dyn FnMut(Batch) -> bool,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, size: u32, content: &Content) -> Result<(), Stop> {
+        let mut content = content.open().map_err(Stop::Read)?;
+        let mut left = size;
+        while left > 0 {
+            let len = self.page_size.min(left);
+            self.page(len as usize, &mut content)?;
+            left -= len;
+        }
+        if content.read(&mut [0]).map_err(Stop::Read)? != 0 {
+            return Err(Stop::Changed);
+        }
+        self.add(0)
+    }
+
+    fn page(&mut self, len: usize, content: &mut dyn Read) -> Result<(), Stop> {
+        let start = self.batch.bytes.len();
+        self.batch.bytes.resize(start + len, 0);
+        content.read_exact(&mut self.batch.bytes[start..]).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Stop::Changed,
+            _ => Stop::Read(error),
+        })?;
+        self.add(len)
+    }
+
+    fn add(&mut self, len: usize) -> Result<(), Stop> {
+        self.batch.lengths.push(len);
+        if self.batch.bytes.len() < BATCH_BYTES && self.batch.lengths.len() < BATCH_PAGES {
+            return Ok(());
+        }
+        let wanted = (self.hand_out)(std::mem::take(&mut self.batch));
+        if wanted { Ok(()) } else { Err(Stop::Unwanted) }
+    }
+}
+
+impl Stop {
+    fn into_error(self, path: impl FnOnce() -> String) -> Option<BuildError> {
+        match self {
+            Self::Read(source) => Some(BuildError::Read { path: path(), source }),
+            Self::Changed => Some(BuildError::Changed { path: path() }),
+            Self::Unwanted => None,
+        }
+    }
+}
+
+fn path_of(tree: &SourceTree, id: NodeId, content: &Content) -> String {
+    content.path().map_or_else(|| tree.path_of(id), |path| path.display().to_string())
+}
+
+impl Batch {
+    pub(crate) fn compress(self, encoder: &mut Encoder) -> Compressed {
+        let mut stored = Vec::with_capacity(self.bytes.len());
+        let mut forms = Vec::with_capacity(self.lengths.len());
+        let mut rest = self.bytes.as_slice();
+        for &len in &self.lengths {
+            let (page, after) = rest.split_at(len);
+            rest = after;
+            if page.iter().all(|&byte| byte == 0) {
+                forms.push((Compression::Zero, 0));
+                continue;
+            }
+            let (compression, bytes) = encoder.encode(page);
+            if compression == Compression::None {
+                forms.push((compression, 0));
+            } else {
+                stored.extend_from_slice(bytes);
+                forms.push((compression, bytes.len()));
+            }
+        }
+        Compressed { batch: self, stored, forms }
+    }
+}
+
+/// The pages of the plan's files, in order.
+pub(crate) struct Pages<'p, I> {
+    batches: I,
+    current: Compressed,
+    /// What of the current batch has been taken: marks, bytes, stored bytes.
+    taken: (usize, usize, usize),
+    /// Bytes of files that have been taken.
+    done: u64,
+    progress: &'p mut dyn FnMut(u64),
+}
+
+impl<'p, I: Iterator<Item = Compressed>> Pages<'p, I> {
+    pub(crate) fn new(batches: I, progress: &'p mut dyn FnMut(u64)) -> Self {
+        Self { batches, current: Compressed::default(), taken: (0, 0, 0), done: 0, progress }
+    }
+
+    /// The next page of the current file; `None` at its end, once.
+    pub(crate) fn next(&mut self) -> Result<Option<Page<'_>>, BuildError> {
+        while self.taken.0 == self.current.forms.len() {
+            if let Some(failure) = self.current.batch.failure.take() {
+                return Err(failure);
+            }
+            let Some(next) = self.batches.next() else { return Ok(None) };
+            self.done += self.taken.1 as u64;
+            (self.progress)(self.done);
+            self.current = next;
+            self.taken = (0, 0, 0);
+        }
+        let Compressed { batch, stored, forms } = &self.current;
+        let (mark, start, stored_start) = self.taken;
+        let (len, (compression, stored_len)) = (batch.lengths[mark], forms[mark]);
+        self.taken = (mark + 1, start + len, stored_start + stored_len);
+        let data = &batch.bytes[start..start + len];
+        let stored = match compression {
+            Compression::None => data,
+            _ => &stored[stored_start..stored_start + stored_len],
+        };
+        Ok((len > 0).then_some(Page { data, compression, stored }))
+    }
+}
