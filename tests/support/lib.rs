@@ -7,6 +7,7 @@ pub mod kernel;
 pub use kernel_guest::{listing, manifest};
 pub mod ours;
 pub mod play;
+pub mod random_tree;
 pub mod roots;
 pub mod scene;
 pub mod swap;
