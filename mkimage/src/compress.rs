@@ -64,7 +64,7 @@ impl Compress {
     /// The quickest that is no larger than mkfs.jffs2's.
     #[must_use]
     pub fn fast() -> Self {
-        Self::only(Method::Zlib(1))
+        Self::only(Method::Zlib(2))
     }
 
     /// The smallest that every reader knows, in up to twice the time of mkfs.jffs2 on two cores.
@@ -88,7 +88,7 @@ impl Compress {
 impl Default for Compress {
     /// zlib: quicker and smaller than mkfs.jffs2.
     fn default() -> Self {
-        Self::only(Method::Zlib(9))
+        Self::only(Method::Zlib(7))
     }
 }
 

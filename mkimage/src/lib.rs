@@ -153,5 +153,6 @@ pub fn build_with(
         }
         writer.finish(options.pad)
     };
-    pipeline::run(options.thread_count(), read, compressor, write).map_err(BuildError::Thread)?
+    let threads = options.thread_count().min(pages::batches(tree));
+    pipeline::run(threads, read, compressor, write).map_err(BuildError::Thread)?
 }

@@ -51,6 +51,19 @@ enum Stop {
     Unwanted,
 }
 
+/// About how many batches the tree's files make: more threads would have nothing to do.
+pub(crate) fn batches(tree: &SourceTree) -> usize {
+    let bytes: u64 = tree
+        .nodes()
+        .iter()
+        .map(|node| match node.kind {
+            SourceKind::File { size, .. } => u64::from(size),
+            _ => 0,
+        })
+        .sum();
+    usize::try_from(bytes / BATCH_BYTES as u64 + 1).unwrap_or(usize::MAX)
+}
+
 /// Reads the plan's files and hands them out, until told `false`.
 pub(crate) fn read_files(tree: &SourceTree, plan: &Plan, page_size: u32, hand_out: &mut dyn FnMut(Batch) -> bool) {
     let mut reader = Reader { batch: Batch::default(), page_size, hand_out };
@@ -147,39 +160,59 @@ impl Batch {
 pub(crate) struct Pages<'p, I> {
     batches: I,
     current: Compressed,
-    /// What of the current batch has been taken: marks, bytes, stored bytes.
-    taken: (usize, usize, usize),
-    /// Bytes of files that have been taken.
+    taken: Taken,
+    /// Bytes of files in the batches before.
     done: u64,
     progress: &'p mut dyn FnMut(u64),
 }
 
+/// What of a batch has been taken.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    lengths: usize,
+    bytes: usize,
+    stored: usize,
+}
+
 impl<'p, I: Iterator<Item = Compressed>> Pages<'p, I> {
     pub(crate) fn new(batches: I, progress: &'p mut dyn FnMut(u64)) -> Self {
-        Self { batches, current: Compressed::default(), taken: (0, 0, 0), done: 0, progress }
+        Self { batches, current: Compressed::default(), taken: Taken::default(), done: 0, progress }
     }
 
     /// The next page of the current file; `None` at its end, once.
     pub(crate) fn next(&mut self) -> Result<Option<Page<'_>>, BuildError> {
-        while self.taken.0 == self.current.forms.len() {
-            if let Some(failure) = self.current.batch.failure.take() {
-                return Err(failure);
-            }
-            let Some(next) = self.batches.next() else { return Ok(None) };
-            self.done += self.taken.1 as u64;
-            (self.progress)(self.done);
-            self.current = next;
-            self.taken = (0, 0, 0);
+        while self.taken.lengths == self.current.forms.len() {
+            self.next_batch()?;
         }
         let Compressed { batch, stored, forms } = &self.current;
-        let (mark, start, stored_start) = self.taken;
-        let (len, (compression, stored_len)) = (batch.lengths[mark], forms[mark]);
-        self.taken = (mark + 1, start + len, stored_start + stored_len);
+        let Taken { lengths: at, bytes: start, stored: stored_start } = self.taken;
+        let (len, (compression, stored_len)) = (batch.lengths[at], forms[at]);
+        self.taken = Taken { lengths: at + 1, bytes: start + len, stored: stored_start + stored_len };
         let data = &batch.bytes[start..start + len];
         let stored = match compression {
             Compression::None => data,
             _ => &stored[stored_start..stored_start + stored_len],
         };
         Ok((len > 0).then_some(Page { data, compression, stored }))
+    }
+
+    /// After the last file.
+    pub(crate) fn finish(mut self) {
+        self.report();
+    }
+
+    fn next_batch(&mut self) -> Result<(), BuildError> {
+        if let Some(failure) = self.current.batch.failure.take() {
+            return Err(failure);
+        }
+        self.report();
+        self.current = self.batches.next().expect("the last batch ends in a file's end or a failure");
+        self.taken = Taken::default();
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        self.done += self.taken.bytes as u64;
+        (self.progress)(self.done);
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::panic;
 use std::thread::{self, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Jobs that are given out and not taken yet, for each thread that works. A few: some take longer than others.
 const JOBS_PER_THREAD: usize = 4;
@@ -25,26 +25,26 @@ pub(crate) fn run<Job: Send, Made: Send, Worker: FnMut(Job) -> Made, R>(
 ) -> io::Result<R> {
     let threads = threads.min(MAX_THREADS);
     let limit = threads * JOBS_PER_THREAD;
-    let worker = &worker;
     thread::scope(|scope| {
-        let (promise, promised) = bounded(limit);
-        let (job, jobs) = bounded(limit);
+        let (promise, promised) = bounded::<Receiver<Made>>(limit);
+        let (job, jobs) = bounded::<(Job, Sender<Made>)>(limit);
         for _ in 0..threads {
-            let jobs: Receiver<(Job, _)> = jobs.clone();
+            let (jobs, worker) = (jobs.clone(), &worker);
             thread::Builder::new().spawn_scoped(scope, move || {
                 let mut work = worker();
                 for (job, made) in jobs {
-                    // Nobody wants it if `consume` has ended.
-                    let _ = crossbeam_channel::Sender::send(&made, work(job));
+                    // If `consume` has ended nobody wants it.
+                    let _ = made.send(work(job));
                 }
             })?;
         }
+        // The workers' alone: if all panic, nobody waits for them.
         drop(jobs);
-        let hand_out = move |next| {
+        let mut hand_out = move |next| {
             let (made, receiver) = bounded(1);
             promise.send(receiver).is_ok() && job.send((next, made)).is_ok()
         };
-        let producer = thread::Builder::new().spawn_scoped(scope, move || produce(&mut { hand_out }))?;
+        let producer = thread::Builder::new().spawn_scoped(scope, move || produce(&mut hand_out))?;
         Ok(consume(InOrder { promised, producer: Some(producer) }))
     })
 }
@@ -67,5 +67,86 @@ impl<Made> Iterator for InOrder<'_, Made> {
             panic::resume_unwind(payload);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// Hands out the numbers below `jobs`, and counts them.
+    fn numbers(jobs: usize, count: &AtomicUsize) -> impl FnOnce(&mut dyn FnMut(usize) -> bool) + Send {
+        move |hand_out| {
+            for job in 0..jobs {
+                count.fetch_add(1, Ordering::SeqCst);
+                if !hand_out(job) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn panics(run: impl FnOnce()) -> bool {
+        panic::catch_unwind(panic::AssertUnwindSafe(run)).is_err()
+    }
+
+    #[test]
+    fn keeps_the_order_whoever_is_quicker() {
+        for threads in [1, 2, 7] {
+            let slow_at_times = || {
+                |job: usize| {
+                    thread::sleep(Duration::from_micros(if job.is_multiple_of(5) { 900 } else { 0 }));
+                    job * 2
+                }
+            };
+            let made = run(threads, numbers(200, &AtomicUsize::new(0)), slow_at_times, |made| made.collect::<Vec<_>>());
+            assert_eq!(made.unwrap(), (0..200).map(|job| job * 2).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn no_more_is_handed_out_than_the_limit_and_nothing_when_nobody_wants_it() {
+        for threads in [1, 3] {
+            let count = AtomicUsize::new(0);
+            let ended = run(
+                threads,
+                numbers(usize::MAX, &count),
+                || |job| job,
+                |mut made| {
+                    assert_eq!(made.nth(9), Some(9));
+                    thread::sleep(Duration::from_millis(50));
+                    // Ten are taken, and one waits for room.
+                    assert!(count.load(Ordering::SeqCst) <= 10 + threads * JOBS_PER_THREAD + 1);
+                },
+            );
+            assert!(ended.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_panic_anywhere_goes_on_here() {
+        let count = AtomicUsize::new(0);
+        for threads in [1, 2] {
+            let last = |made: InOrder<'_, usize>| made.last();
+            assert!(panics(|| {
+                let _ = run(
+                    threads,
+                    numbers(usize::MAX, &count),
+                    || |job| if job == 20 { panic!("job") } else { job },
+                    last,
+                );
+            }));
+            assert!(panics(|| {
+                let _ = run(threads, numbers(usize::MAX, &count), || -> fn(usize) -> usize { panic!("worker") }, last);
+            }));
+            assert!(panics(|| {
+                let _ = run(threads, |_| panic!("producer"), || |job| job, last);
+            }));
+            assert!(panics(|| {
+                let _ = run(threads, numbers(usize::MAX, &count), || |job| job, |_| panic!("consumer"));
+            }));
+        }
     }
 }

@@ -66,6 +66,7 @@ impl<'t, W: Write, I: Iterator<Item = Compressed>> TreeWriter<'t, W, I> {
 
     /// Ends the image.
     pub(crate) fn finish(self, pad: Pad) -> Result<Report, BuildError> {
+        self.pages.finish();
         let size = self.packer.finish(pad)?;
         Ok(Report { bytes: size.bytes, eraseblocks: size.eraseblocks, nodes: size.nodes, ..self.report })
     }

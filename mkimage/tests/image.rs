@@ -2,45 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 
-use jffs2_mkimage::{BuildError, HOLE_MIN, Options, Pad, Report, build};
+use jffs2_mkimage::{BuildError, Compress, HOLE_MIN, Method, Options, Pad, Pick, Report, build};
 use jffs2_tx::inode_kind::{Device, Meta};
 use jffs2_tx::source::{Content, NodeId, ROOT, SourceKind, SourceNode, SourceTree};
 use jffs2_tx::wire::{Compression, Endian};
 use proptest::prelude::*;
+use trees::{META, file, noise, tree_of};
 use walk::{Node, expected, nodes, read_back};
 
+mod trees;
 mod walk;
-
-const META: Meta = Meta { mode: 0o644, uid: 1, gid: 2, mtime: 1_700_000_000 };
-
-fn file(bytes: Vec<u8>) -> SourceNode {
-    let kind = SourceKind::File { size: bytes.len() as u32, content: Content::Bytes(bytes) };
-    SourceNode { meta: META, kind }
-}
 
 fn directory() -> SourceNode {
     SourceNode { meta: Meta { mode: 0o755, mtime: 77, ..META }, kind: SourceKind::Directory(Default::default()) }
-}
-
-/// Bytes that do not compress, the same in every run.
-fn noise(len: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-fn tree_of(files: &[Vec<u8>]) -> SourceTree {
-    let mut tree = SourceTree::new(META);
-    for (i, bytes) in files.iter().enumerate() {
-        tree.add(ROOT, format!("f{i}").as_bytes(), file(bytes.clone())).unwrap();
-    }
-    tree
 }
 
 /// Builds, reads back and compares.
@@ -284,9 +260,26 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn compressions()(
+        candidates in prop::collection::vec(
+            prop_oneof![
+                3 => (1u8..=12).prop_map(Method::Zlib),
+                1 => Just(Method::Lzo),
+                1 => Just(Method::Rtime),
+                1 => Just(Method::Lzma),
+            ],
+            0..4,
+        ),
+        smallest: bool,
+    ) -> Compress {
+        Compress { candidates, pick: if smallest { Pick::Smallest } else { Pick::First } }
+    }
+}
+
+prop_compose! {
     fn layouts()(
         big: bool, eraseblock in 12u32..18, cleanmarkers: bool, page_size in 9u32..17, pad: bool, summary: bool,
-        sort: bool,
+        sort: bool, compress in prop_oneof![3 => Just(Compress::default()), 1 => compressions()],
     ) -> Options {
         Options {
             endian: if big { Endian::Big } else { Endian::Little },
@@ -296,7 +289,8 @@ prop_compose! {
             pad: if pad { Pad::Eraseblock } else { Pad::None },
             summary,
             sort,
-            ..Options::default()
+            compress,
+            threads: NonZeroUsize::new(1),
         }
     }
 }
@@ -306,7 +300,7 @@ proptest! {
     fn any_tree_reads_back(tree in trees(), options in layouts()) {
         let (image, _) = check(&tree, &options);
         let mut again = Vec::new();
-        build(&tree, &options, &mut again).unwrap();
+        build(&tree, &Options { threads: NonZeroUsize::new(3), ..options }, &mut again).unwrap();
         prop_assert!(image == again, "the same input gives the same bytes");
     }
 }
