@@ -7,6 +7,7 @@ mod aged;
 mod agent;
 mod alternate;
 mod bad_flash;
+mod built;
 mod cuts;
 mod gc;
 mod handlers;
