@@ -45,6 +45,7 @@ mod options;
 mod packer;
 mod plan;
 pub mod size;
+pub mod source;
 mod tree;
 mod xattrs;
 
