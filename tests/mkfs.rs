@@ -8,7 +8,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jffs2_tx::flash::{FlashKind, Geometry, ImageFlash};
+use jffs2_mkimage::source::devtable::{self, OnNoParent};
+use jffs2_mkimage::{Options, Pad, build};
+use jffs2_tx::flash::{FlashKind, Geometry, ImageFlash, MemFlash};
+use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Compression;
 use jffs2_tx::{Endian, Index, Rules, Tree};
 use jffs2_tx_tests::listing::{self, Entry};
@@ -219,4 +222,42 @@ fn xattrs_of_every_kind() {
     assert_eq!(labels, only(|name| name.starts_with(b"security.")));
     let acls = Made::of(source.path(), Endian::Big, &["--with-posix-acl"]).xattrs();
     assert_eq!(acls, only(|name| name.starts_with(b"system.posix_acl_")));
+}
+
+#[test]
+fn device_tables_mean_the_same() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (source, table) = (dir.path().join("source"), dir.path().join("table"));
+    fs::create_dir_all(source.join("dev/sub")).expect("directories are made");
+    for name in ["plain", "changed"] {
+        fs::write(source.join(name), name).expect("file is written");
+    }
+    let text = b"# name type mode uid gid major minor start inc count\n\n \t/dev d 700 1 2 - - - - -\n\
+        /plain f 4751 3 65535 - - - - - # trailing\n/changed c 600 4 4 5 6\n/new d 1777 5\n/new/in\xff d 755 0 0\n\
+        /new/in\xff/pipe p 600 9 9 0 0 0 1 3\n/dev/null c 666 0 0 1 3 0 0 -\n/dev/tty c 620 0 5 4 64 9 2 4\n\
+        /dev/hda b 660 0 6 3 1 1 1 15\n/dev/sub/x b 60660 0 6 255 255\n/dev/zero c 600 0 0 1 1 0 1 1\n\
+        /dev/tty9 c 600 7 7 5 5 - - -\n/dev//flat c 600 0 0 1 2 3 0 2\n/none/x p 600 0 0\n/none/y d 755 0 0\n";
+    fs::write(&table, text).expect("table is written");
+    let made = Made::of(&source, Endian::Little, &["-D", &table.to_string_lossy()]);
+
+    let mut tree = SourceTree::from_dir(&source).expect("source is read");
+    let skipped = devtable::apply(&mut tree, &text[..], OnNoParent::Skip).expect("table is read");
+    assert_eq!(skipped.iter().map(|skipped| skipped.line).collect::<Vec<_>>(), [16, 17]);
+    // What a table makes has another time: mkfs.jffs2 takes that of the day.
+    let without_times = |mut entries: Vec<Entry>| {
+        entries.iter_mut().for_each(|entry| entry.mtime = 0);
+        lines(entries)
+    };
+    let (ours, theirs) = (without_times(built(&tree, Endian::Little)), without_times(made.entries()));
+    assert_eq!(ours, theirs);
+    assert_eq!(theirs.len(), 31, "paths");
+}
+
+/// What our builder's image of a tree holds.
+fn built(tree: &SourceTree, endian: Endian) -> Vec<Entry> {
+    let mut image = Vec::new();
+    let options = Options { endian, pad: Pad::Eraseblock, ..Options::default() };
+    build(tree, &options, &mut image).expect("image is built");
+    let geometry = Geometry::new(FlashKind::Nor, image.len() as u64, ERASEBLOCK, 1).expect("valid geometry");
+    ours::list(&MemFlash::with_data(geometry, image), Rules { endian, summaries: true }).expect("every path is read")
 }

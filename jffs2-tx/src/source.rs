@@ -161,6 +161,22 @@ impl SourceTree {
         self.extras.get(&id)
     }
 
+    /// What a path from the root leads to; slashes in front, behind and doubled do not count, symlinks are not followed.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<NodeId> {
+        let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        names.try_fold(ROOT, |id, name| self.child(id, name))
+    }
+
+    /// What a name in a directory leads to.
+    #[must_use]
+    pub fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        match &self.nodes.get(parent)?.kind {
+            SourceKind::Directory(names) => names.get(name).copied(),
+            _ => None,
+        }
+    }
+
     /// The names in a directory; none for anything else.
     pub fn children(&self, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
         let names = match &self.nodes[id].kind {

@@ -2,3 +2,4 @@
 
 pub(crate) mod native;
 mod output;
+mod source_args;

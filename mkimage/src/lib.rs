@@ -48,6 +48,7 @@ mod pipeline;
 mod plan;
 mod report;
 pub mod size;
+pub mod source;
 mod tree;
 mod verify;
 mod xattrs;

@@ -1,6 +1,7 @@
 //! The command line: what it writes, and how it fails.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -177,4 +178,36 @@ fn source_date_epoch_lowers_times() {
         let output = command(dir.path(), "-r root -o img").env("SOURCE_DATE_EPOCH", wrong).output().unwrap();
         assert!(error_of(&output, 1).contains("SOURCE_DATE_EPOCH"));
     }
+}
+
+#[test]
+fn sources_are_laid_one_over_the_other() {
+    let dir = setup();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("over/d")).unwrap();
+    fs::write(at("over/hello"), "later\n").unwrap();
+    fs::set_permissions(at("over/hello"), fs::Permissions::from_mode(0o4777)).unwrap();
+    fs::write(at("root/only"), "").unwrap();
+    fs::write(at("t1"), "/hello f 600 1 2\n/only f 640 3 4\n").unwrap();
+    fs::write(at("t2"), "/d/p p 6622 5 6\n").unwrap();
+    let listed = |args: &str| {
+        let output = mkimage(dir.path(), &format!("{args} -o img -l"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        read_back(&fs::read(at("img")).unwrap(), &Options::default())
+    };
+    let listing = listed("-r root -D t1 -r over -D t2 -P");
+    let of = |path: &str| {
+        let entry = &listing[path.as_bytes()];
+        (entry.mode, entry.uid, entry.gid, entry.content.as_slice())
+    };
+    let (uid, gid) = (fs::metadata(at("over")).unwrap().uid() as u16, fs::metadata(at("over")).unwrap().gid() as u16);
+    assert_eq!(of("/hello"), (0o100_755, uid, gid, &b"later\n"[..]), "the table changed what was replaced");
+    assert_eq!(of("/only"), (0o100_640, 3, 4, &b""[..]));
+    assert_eq!(of("/d/p"), (0o016_622, 5, 6, &b""[..]), "tables are not squashed");
+    assert_eq!(listing[&b"/d/p"[..]].mtime, listing[&b"/d"[..]].mtime);
+    let squashed = listed("-r over -q -D t2");
+    assert_eq!((squashed[&b"/hello"[..]].uid, squashed[&b"/hello"[..]].mode), (0, 0o100_755));
+    fs::write(at("t3"), "/console c 600 0 0 5 1\n").unwrap();
+    let table_alone = listed("-D t3");
+    assert_eq!(table_alone.len(), 2);
 }

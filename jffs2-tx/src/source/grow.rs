@@ -138,6 +138,10 @@ mod tests {
         assert_eq!((tree.path_of(ROOT).as_str(), tree.path_of(a).as_str()), ("/", "/a"));
         let only = tree.add(a, b"c\n", node(SourceKind::Fifo)).unwrap();
         assert_eq!(tree.path_of(only), "/a/c\\n");
+        for (path, id) in [("", ROOT), ("//", ROOT), ("a/", a), ("/a//b\n", b), ("z", b)] {
+            assert_eq!(tree.find(path.as_bytes()), Some(id), "{path}");
+        }
+        assert_eq!(["b", "/a/.", "/z/b\n"].map(|path| tree.find(path.as_bytes())), [None; 3]);
         tree.clamp_mtimes(3);
         assert!(tree.nodes().iter().all(|n| n.meta.mtime == 3));
     }

@@ -1,34 +1,27 @@
 //! `jffs2-mkimage` under its own name.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use jffs2_mkimage::manifest::{self, Described};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_mkimage::{Options, Pad, Report, build, verify};
 use jffs2_tx::manifest::Header;
-use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
 
 use super::output;
+use super::source_args::SourceArgs;
 
-/// Build a JFFS2 image from a directory.
+/// Build a JFFS2 image from directories, manifests and device tables.
 #[derive(Parser)]
 #[command(name = "jffs2-mkimage", version, after_long_help = AFTER_HELP)]
 struct Args {
-    /// Directory that becomes the root of the file system; with --manifest, where the contents of files are
-    #[arg(short, long, short_alias = 'd', value_name = "DIR", required_unless_present = "manifest")]
-    root: Option<PathBuf>,
-
-    /// What `jffs2-tx extract --manifest` wrote: names, owners, modes, times, devices, links and extended attributes, and
-    /// the defaults of -e, -l, -b, -n and --summary
-    #[arg(long, value_name = "FILE")]
-    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    sources: SourceArgs,
 
     /// Refuse files whose contents are not those that the manifest has
     #[arg(long, requires = "manifest")]
@@ -93,8 +86,12 @@ What JFFS2 cannot hold is refused before anything is written: names and symlink 
 4 GiB or more, owners over 65535, modification times outside 1970 to 2106. IMG appears, or is replaced, when it is \
 complete.
 
-With --manifest the contents of files come from DIR, as they are there now, and everything else from the manifest: \
-DIR may have been extracted without root. A file that DIR has not got is an error; what is in DIR and not in the \
+Several sources are laid one over the other in the order in which they are given: of directories with one path the \
+contents are merged, anything else replaces what has its path. A device table changes what the sources before it have; \
+what it makes has the modification time of its directory.
+
+With --manifest the contents of files come from DIR, the --root right behind it or else right before it, as they are \
+there now, and everything else from the manifest: DIR may have been extracted without root. A file that DIR has not got is an error; what is in DIR and not in the \
 manifest is left out, and said. Inodes get new numbers, symlinks the mode that Linux gives them.
 
 --json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
@@ -123,7 +120,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let (mut tree, header) = source(args)?;
+    let (mut tree, header) = args.sources.read(args.verify_contents)?;
     if let Some(latest) = source_date_epoch()? {
         tree.clamp_mtimes(latest);
     }
@@ -138,24 +135,6 @@ fn run(args: &Args) -> Result<()> {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
     }
     Ok(())
-}
-
-/// What is to be in the image, and what an image of it was like if there is a manifest.
-fn source(args: &Args) -> Result<(SourceTree, Option<Header>)> {
-    let Some(path) = &args.manifest else {
-        let root = args.root.as_deref().context("no directory")?;
-        return Ok((SourceTree::from_dir(root)?, None));
-    };
-    let shown = || path.display().to_string();
-    let file = BufReader::new(File::open(path).with_context(shown)?);
-    let Described { header, tree, unnamed } =
-        manifest::read(file, args.root.as_deref(), args.verify_contents).with_context(shown)?;
-    if let Some(first) = unnamed.first() {
-        let more = unnamed.len() - 1;
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        eprintln!("jffs2-mkimage: note: {first}{more}: not in the manifest, left out");
-    }
-    Ok((tree, Some(header)))
 }
 
 fn source_date_epoch() -> Result<Option<u32>> {

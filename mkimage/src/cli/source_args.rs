@@ -1,0 +1,200 @@
+//! What the image is built from: sources in the order of the command line.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{ArgGroup, ArgMatches, Command, FromArgMatches};
+use jffs2_mkimage::manifest::{self, Described};
+use jffs2_mkimage::source::devtable::{self, OnNoParent};
+use jffs2_mkimage::source::overlay::{Layer, overlay};
+use jffs2_mkimage::source::squash;
+use jffs2_tx::inode_kind::Meta;
+use jffs2_tx::manifest::Header;
+use jffs2_tx::source::SourceTree;
+
+/// The root of a tree that no source says anything of.
+const ROOT_META: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+
+/// Sources and what is done to them.
+pub(crate) struct SourceArgs {
+    given: Given,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sources")]
+#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["root", "manifest", "devtable"]))]
+struct Given {
+    /// Directory that becomes the root of the file system; next to a --manifest, where the contents of its files are
+    #[arg(short, long, short_alias = 'd', value_name = "DIR")]
+    root: Vec<PathBuf>,
+
+    /// What `jffs2-tx extract --manifest` wrote: names, owners, modes, times, devices, links and extended attributes, and
+    /// the defaults of -e, -l, -b, -n and --summary
+    #[arg(long, value_name = "FILE")]
+    manifest: Vec<PathBuf>,
+
+    /// Device table, as for mkfs.jffs2: devices and directories to make, owners and modes to change in what the sources
+    /// before it have
+    #[arg(short = 'D', long, value_name = "FILE")]
+    devtable: Vec<PathBuf>,
+
+    /// Give all files of --root and --manifest to root, and take away set-ID bits and the right of others to write
+    #[arg(short = 'q', long)]
+    squash: bool,
+
+    /// Give all files of --root and --manifest to root
+    #[arg(short = 'U', long)]
+    squash_uids: bool,
+
+    /// Take away set-ID bits and the right of group and others to write
+    #[arg(short = 'P', long)]
+    squash_perms: bool,
+}
+
+/// One source.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Dir(PathBuf),
+    /// A manifest, and the directory with the contents of its files.
+    Manifest(PathBuf, Option<PathBuf>),
+    Table(PathBuf),
+}
+
+impl clap::Args for SourceArgs {
+    fn augment_args(command: Command) -> Command {
+        Given::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Given::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for SourceArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = Given::from_arg_matches(matches)?;
+        let of = |id: &str, paths: &[PathBuf], step: fn(PathBuf) -> Step| -> Vec<(usize, Step)> {
+            let at = matches.indices_of(id).into_iter().flatten();
+            at.zip(paths.iter().cloned().map(step)).collect()
+        };
+        let mut steps = of("root", &given.root, Step::Dir);
+        steps.extend(of("manifest", &given.manifest, |path| Step::Manifest(path, None)));
+        steps.extend(of("devtable", &given.devtable, Step::Table));
+        steps.sort_by_key(|(at, _)| *at);
+        let steps = with_contents(steps.into_iter().map(|(_, step)| step));
+        Ok(Self { given, steps })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Gives each manifest the directory right behind it, else the one right before it.
+fn with_contents(given: impl Iterator<Item = Step>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut given = given.peekable();
+    while let Some(mut step) = given.next() {
+        if let Step::Manifest(_, contents) = &mut step {
+            let next = given.next_if(|next| matches!(next, Step::Dir(_)));
+            let neighbour = next.or_else(|| steps.pop_if(|last| matches!(last, Step::Dir(_))));
+            if let Some(Step::Dir(dir)) = neighbour {
+                *contents = Some(dir);
+            }
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+impl SourceArgs {
+    /// What is to be in the image, and what an image of it was like if there is a manifest: of several the last counts.
+    /// With `verify`, files must have the contents that manifests have.
+    pub(crate) fn read(&self, verify: bool) -> Result<(SourceTree, Option<Header>)> {
+        let mut tree = None;
+        let mut last_header = None;
+        for step in &self.steps {
+            match step {
+                Step::Dir(path) => self.lay(&mut tree, SourceTree::from_dir(path)?.into())?,
+                Step::Manifest(path, contents) => {
+                    let (header, layer) = read_manifest(path, contents.as_deref(), verify)?;
+                    self.lay(&mut tree, layer.into())?;
+                    last_header = Some(header);
+                }
+                Step::Table(path) => apply_table(tree.get_or_insert_with(|| SourceTree::new(ROOT_META)), path)?,
+            }
+        }
+        Ok((tree.unwrap_or_else(|| SourceTree::new(ROOT_META)), last_header))
+    }
+
+    /// Lays a tree over those before it.
+    fn lay(&self, tree: &mut Option<SourceTree>, mut layer: Layer) -> Result<()> {
+        let Given { squash, squash_uids, squash_perms, .. } = self.given;
+        if squash || squash_uids {
+            squash::owners(&mut layer.tree);
+        }
+        if squash || squash_perms {
+            squash::permissions(&mut layer.tree);
+        }
+        *tree = Some(match tree.take() {
+            Some(base) => overlay(&base, &layer)?,
+            None => layer.tree,
+        });
+        Ok(())
+    }
+}
+
+fn read_manifest(path: &Path, contents: Option<&Path>, verify: bool) -> Result<(Header, SourceTree)> {
+    let shown = || path.display().to_string();
+    let file = BufReader::new(File::open(path).with_context(shown)?);
+    let Described { header, tree, unnamed } = manifest::read(file, contents, verify).with_context(shown)?;
+    if let Some(first) = unnamed.first() {
+        let more = unnamed.len() - 1;
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        eprintln!("jffs2-mkimage: note: {first}{more}: not in the manifest, left out");
+    }
+    Ok((header, tree))
+}
+
+fn apply_table(tree: &mut SourceTree, path: &Path) -> Result<()> {
+    let shown = || path.display().to_string();
+    let file = BufReader::new(File::open(path).with_context(shown)?);
+    devtable::apply(tree, file, OnNoParent::Refuse).with_context(shown)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        sources: SourceArgs,
+    }
+
+    fn steps(args: &str) -> Vec<Step> {
+        Cli::try_parse_from(["x"].into_iter().chain(args.split_whitespace())).unwrap().sources.steps
+    }
+
+    #[test]
+    fn order_and_contents_of_manifests() {
+        let dir = |path: &str| Step::Dir(path.into());
+        let manifest = |path: &str, contents: Option<&str>| Step::Manifest(path.into(), contents.map(PathBuf::from));
+        let table = |path: &str| Step::Table(path.into());
+        assert_eq!(steps("-r a -D t -d b --devtable u"), [dir("a"), table("t"), dir("b"), table("u")]);
+        assert_eq!(steps("--manifest m -r a -r b"), [manifest("m", Some("a")), dir("b")]);
+        assert_eq!(steps("-r a -r b --manifest m"), [dir("a"), manifest("m", Some("b"))]);
+        assert_eq!(
+            steps("-r a -D t --manifest m -D u -r b"),
+            [dir("a"), table("t"), manifest("m", None), table("u"), dir("b")]
+        );
+        assert_eq!(steps("--manifest m -r a --manifest n"), [manifest("m", Some("a")), manifest("n", None)]);
+        assert!(Cli::try_parse_from(["x", "-q"]).is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! What an image can be built from, and what can be done to that before it is built.
+
+pub mod devtable;
+pub mod overlay;
+pub mod squash;
+
+mod copy;
