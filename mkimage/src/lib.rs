@@ -48,6 +48,7 @@ mod pipeline;
 mod plan;
 mod report;
 pub mod size;
+pub mod sumtool;
 mod tree;
 mod verify;
 mod xattrs;
@@ -98,6 +99,16 @@ pub enum BuildError {
     /// An extended attribute is larger than an eraseblock.
     #[error("an extended attribute of {0} bytes does not fit into an eraseblock: take larger ones or leave it out")]
     Xattr(usize),
+    /// A node from another image does not fit into an eraseblock of this one.
+    #[error(
+        "a node of {size} bytes does not fit into an eraseblock, which takes {room}: take larger ones, or smaller cleanmarkers"
+    )]
+    Node {
+        /// Length of the node with its padding, bytes.
+        size: usize,
+        /// Most that fits, bytes.
+        room: usize,
+    },
     /// A file's content cannot be read.
     #[error("cannot read {path}")]
     Read {
