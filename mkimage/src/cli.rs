@@ -2,3 +2,4 @@
 
 pub(crate) mod native;
 mod output;
+pub(crate) mod sumtool;

@@ -149,9 +149,10 @@ fn size(value: &OsStr, parse: fn(&str) -> Result<u32, String>, what: &str) -> Re
 impl Args {
     fn run(&self) -> Result<()> {
         let input = open(&self.input).with_context(|| self.input.display().to_string())?;
-        let report = output::write(&self.output, |mut out| {
+        let summarize = |mut out: &mut dyn Write| {
             summarize(&input, &self.options, &mut out).with_context(|| self.input.display().to_string())
-        })?;
+        };
+        let report = output::write(&self.output, summarize, None)?;
         for warning in warnings(&report) {
             warn(&warning);
         }
