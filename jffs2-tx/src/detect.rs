@@ -267,6 +267,12 @@ impl Survey {
         self.tally(endian).nodes
     }
 
+    /// Length of the cleanmarkers in band, bytes; 0 if there are none.
+    #[must_use]
+    pub fn cleanmarker_len(&self, endian: Endian) -> u32 {
+        self.tally(endian).cleanmarker_len
+    }
+
     /// The kind of flash and the write unit in bytes, if its eraseblocks have this size.
     ///
     /// # Errors

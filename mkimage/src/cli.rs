@@ -3,3 +3,4 @@
 pub(crate) mod native;
 mod output;
 mod source_args;
+pub(crate) mod sumtool;

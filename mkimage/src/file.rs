@@ -21,8 +21,8 @@ const GOOD_SPLIT: usize = 16;
 const SPLIT_TRIES: usize = 5;
 
 /// Writes one file's nodes.
-pub(crate) struct FileWriter<'a, 't, W> {
-    pub(crate) packer: &'a mut Packer<'t, W>,
+pub(crate) struct FileWriter<'a, W> {
+    pub(crate) packer: &'a mut Packer<W>,
     pub(crate) report: &'a mut Report,
     pub(crate) encoder: &'a mut Encoder,
     pub(crate) page_size: u32,
@@ -32,7 +32,7 @@ pub(crate) struct FileWriter<'a, 't, W> {
     pub(crate) zeros: u32,
 }
 
-impl<W: Write> FileWriter<'_, '_, W> {
+impl<W: Write> FileWriter<'_, W> {
     /// Writes the file's next page.
     pub(crate) fn page(&mut self, page: Page<'_>) -> Result<(), BuildError> {
         if page.compression == Compression::Zero {

@@ -49,6 +49,7 @@ mod plan;
 mod report;
 pub mod size;
 pub mod source;
+pub mod sumtool;
 mod tree;
 mod verify;
 mod xattrs;
@@ -99,6 +100,16 @@ pub enum BuildError {
     /// An extended attribute is larger than an eraseblock.
     #[error("an extended attribute of {0} bytes does not fit into an eraseblock: take larger ones or leave it out")]
     Xattr(usize),
+    /// A node from another image does not fit into an eraseblock of this one.
+    #[error(
+        "a node of {size} bytes does not fit into an eraseblock, which takes {room}: take larger ones, or smaller cleanmarkers"
+    )]
+    Node {
+        /// Length of the node with its padding, bytes.
+        size: usize,
+        /// Most that fits, bytes.
+        room: usize,
+    },
     /// A file's content cannot be read.
     #[error("cannot read {path}")]
     Read {

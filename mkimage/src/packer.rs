@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use jffs2_tx::wire::{
-    Cleanmarker, Dirent, Endian, HEADER_SIZE, INODE_SIZE, Inode, Summary, SummaryEntry, XREF_SIZE, Xattr, Xref,
+    Cleanmarker, Dirent, Endian, HEADER_SIZE, Header, INODE_SIZE, Inode, Summary, SummaryEntry, Xattr, Xref, nodetype,
 };
 
 use crate::{BuildError, Options, Pad};
@@ -12,7 +12,7 @@ use crate::{BuildError, Options, Pad};
 const MAX_SUMMARY: usize = 64 << 10;
 
 /// Holds the eraseblock that is being filled, and writes it out when it is full.
-pub(crate) struct Packer<'t, W> {
+pub(crate) struct Packer<W> {
     out: W,
     endian: Endian,
     eraseblock: usize,
@@ -21,10 +21,18 @@ pub(crate) struct Packer<'t, W> {
     with_summary: bool,
     /// What has been placed in the eraseblock; empty until the first node comes.
     block: Vec<u8>,
-    listed: Vec<SummaryEntry<'t>>,
+    /// A node that is being made.
+    node: Vec<u8>,
+    /// This eraseblock is to have a summary.
+    listing: bool,
+    /// Where in the eraseblock the nodes are that its summary lists.
+    listed: Vec<u32>,
+    /// Bytes of their entries.
     listed_bytes: usize,
     /// Eraseblocks that have been begun.
     blocks: u32,
+    /// Those that got no summary, though they should.
+    unlisted_blocks: u32,
     nodes: u64,
 }
 
@@ -32,10 +40,12 @@ pub(crate) struct Packer<'t, W> {
 pub(crate) struct Size {
     pub(crate) bytes: u64,
     pub(crate) eraseblocks: u32,
+    /// Of those, without the summary that was asked for.
+    pub(crate) unlisted_blocks: u32,
     pub(crate) nodes: u64,
 }
 
-impl<'t, W: Write> Packer<'t, W> {
+impl<W: Write> Packer<W> {
     pub(crate) fn new(out: W, options: &Options) -> Self {
         Self {
             out,
@@ -44,56 +54,97 @@ impl<'t, W: Write> Packer<'t, W> {
             cleanmarker: if options.cleanmarkers { HEADER_SIZE } else { 0 },
             with_summary: options.summary,
             block: Vec::with_capacity(options.eraseblock as usize),
+            node: Vec::new(),
+            listing: options.summary,
             listed: Vec::new(),
             listed_bytes: 0,
             blocks: 0,
+            unlisted_blocks: 0,
             nodes: 0,
         }
+    }
+
+    /// With cleanmarkers of so many bytes: 0 for none, otherwise at least a header's 12.
+    pub(crate) fn with_cleanmarker(self, len: u32) -> Self {
+        Self { cleanmarker: len as usize, ..self }
     }
 
     pub(crate) fn endian(&self) -> Endian {
         self.endian
     }
 
-    pub(crate) fn dirent(&mut self, dirent: &Dirent<'t>) -> Result<(), BuildError> {
-        let Dirent { pino, version, ino, kind, name, .. } = *dirent;
-        let totlen = (jffs2_tx::wire::DIRENT_SIZE + name.len()) as u32;
-        let entry = |offset| SummaryEntry::Dirent { totlen, offset, pino, version, ino, kind, name };
-        self.make_room(Dirent::flash_size(name.len()), entry(0).size())?;
-        self.list(entry(self.block.len() as u32));
-        dirent.emit(self.endian, &mut self.block);
-        Ok(())
+    pub(crate) fn dirent(&mut self, dirent: &Dirent<'_>) -> Result<(), BuildError> {
+        self.emit(|endian, out| dirent.emit(endian, out))
     }
 
     /// Places an inode node with `data` as stored: at most [`Packer::data_room`] bytes in a fresh eraseblock.
     pub(crate) fn inode(&mut self, inode: &Inode, data: &[u8]) -> Result<(), BuildError> {
-        self.make_room(Inode::flash_size(data.len()), inode_entry(inode, 0, data.len()).size())?;
-        self.list(inode_entry(inode, self.block.len(), data.len()));
-        inode.emit(self.endian, &mut self.block, data);
-        Ok(())
+        self.emit(|endian, out| inode.emit(endian, out, data))
     }
 
     /// Places an extended attribute.
     pub(crate) fn xattr(&mut self, xattr: &Xattr<'_>) -> Result<(), BuildError> {
-        let Xattr { xid, version, .. } = *xattr;
-        let totlen = xattr.flash_size() as u32;
-        let entry = |offset| SummaryEntry::Xattr { xid, version, offset, totlen };
-        self.make_room(xattr.flash_size(), entry(0).size())?;
-        if self.room(entry(0).size()) < xattr.flash_size() {
-            return Err(BuildError::Xattr(xattr.value.len()));
-        }
-        self.list(entry(self.block.len() as u32));
-        xattr.emit(self.endian, &mut self.block);
-        Ok(())
+        self.emit(|endian, out| xattr.emit(endian, out)).map_err(|error| match error {
+            BuildError::Node { .. } => BuildError::Xattr(xattr.value.len()),
+            error => error,
+        })
     }
 
     /// Places the tie of an extended attribute to an inode.
     pub(crate) fn xref(&mut self, xref: &Xref) -> Result<(), BuildError> {
-        let entry = |offset| SummaryEntry::Xref { offset };
-        self.make_room(XREF_SIZE, entry(0).size())?;
-        self.list(entry(self.block.len() as u32));
-        xref.emit(self.endian, &mut self.block);
+        self.emit(|endian, out| xref.emit(endian, out))
+    }
+
+    fn emit(&mut self, emit: impl FnOnce(Endian, &mut Vec<u8>)) -> Result<(), BuildError> {
+        let mut node = std::mem::take(&mut self.node);
+        node.clear();
+        emit(self.endian, &mut node);
+        let placed = self.place(&node);
+        self.node = node;
+        placed
+    }
+
+    /// Places a node as it is: of any type, in this byte order, with or without its padding to a multiple of four.
+    ///
+    /// One that no summary can list, or that leaves no room for one, takes its eraseblock's summary away: readers look at
+    /// every node then.
+    pub(crate) fn place(&mut self, node: &[u8]) -> Result<(), BuildError> {
+        let size = node.len().next_multiple_of(4);
+        let entry = entry(self.endian, node, 0).map(|entry| entry.size());
+        self.make_room(size, entry.unwrap_or(0))?;
+        match entry.filter(|&entry| self.listing && self.room(entry) >= size) {
+            Some(entry) => {
+                self.listed.push(self.block.len() as u32);
+                self.listed_bytes += entry;
+            }
+            None => self.place_unlisted(size)?,
+        }
+        self.nodes += 1;
+        let end = self.block.len() + size;
+        self.block.extend_from_slice(node);
+        self.block.resize(end, 0xff);
         Ok(())
+    }
+
+    /// Makes room in an eraseblock without a summary: this one, if that is enough.
+    fn place_unlisted(&mut self, size: usize) -> Result<(), BuildError> {
+        self.stop_listing();
+        if self.room(0) < size {
+            self.finish_block()?;
+            self.begin_block()?;
+            self.stop_listing();
+        }
+        if self.room(0) < size {
+            return Err(BuildError::Node { size, room: self.room(0) });
+        }
+        Ok(())
+    }
+
+    fn stop_listing(&mut self) {
+        self.unlisted_blocks += u32::from(self.listing);
+        self.listing = false;
+        self.listed.clear();
+        self.listed_bytes = 0;
     }
 
     /// Most stored bytes of an inode node that still go into this eraseblock: a multiple of four.
@@ -107,17 +158,20 @@ impl<'t, W: Write> Packer<'t, W> {
         if self.block.is_empty() {
             return Ok(());
         }
-        if self.with_summary {
+        if self.listing {
             self.summary();
         }
         self.block.resize(self.eraseblock, 0xff);
+        self.listing = self.with_summary;
+        self.listed.clear();
+        self.listed_bytes = 0;
         self.write_out()
     }
 
     /// Ends the image.
     pub(crate) fn finish(mut self, pad: Pad) -> Result<Size, BuildError> {
         let last = self.block.len();
-        if self.with_summary || pad != Pad::None {
+        if self.listing || pad != Pad::None {
             self.finish_block()?;
         }
         let full = u64::from(self.blocks) * self.eraseblock as u64;
@@ -132,16 +186,17 @@ impl<'t, W: Write> Packer<'t, W> {
             self.out.write_all(&self.block).map_err(BuildError::Write)?;
         }
         self.out.flush().map_err(BuildError::Write)?;
-        Ok(Size { bytes: bytes + padding, eraseblocks: self.blocks, nodes: self.nodes })
+        let (eraseblocks, unlisted_blocks) = (self.blocks, self.unlisted_blocks);
+        Ok(Size { bytes: bytes + padding, eraseblocks, unlisted_blocks, nodes: self.nodes })
     }
 
     /// Bytes for a node whose summary entry has `entry` bytes.
     fn room(&self, entry: usize) -> usize {
-        let summary = if self.with_summary { Summary::flash_size(self.listed_bytes + entry) } else { 0 };
+        let summary = if self.listing { Summary::flash_size(self.listed_bytes + entry) } else { 0 };
         if summary > MAX_SUMMARY {
             return 0;
         }
-        self.eraseblock.saturating_sub(self.block.len().max(self.cleanmarker) + summary)
+        self.eraseblock.saturating_sub(self.block.len().max(self.cleanmarker.next_multiple_of(4)) + summary)
     }
 
     fn make_room(&mut self, size: usize, entry: usize) -> Result<(), BuildError> {
@@ -161,27 +216,21 @@ impl<'t, W: Write> Packer<'t, W> {
         }
         if self.cleanmarker != 0 {
             Cleanmarker::emit(self.endian, &mut self.block, self.cleanmarker as u32);
+            self.block.resize(self.cleanmarker.next_multiple_of(4), 0xff);
         }
         Ok(())
-    }
-
-    fn list(&mut self, entry: SummaryEntry<'t>) {
-        self.nodes += 1;
-        if self.with_summary {
-            self.listed_bytes += entry.size();
-            self.listed.push(entry);
-        }
     }
 
     /// Ends the eraseblock in a summary that reaches back to the last node, so that no space looks dirty; but not
     /// further than [`MAX_SUMMARY`].
     fn summary(&mut self) {
         let len = (self.eraseblock - self.block.len()).min(MAX_SUMMARY);
-        self.block.resize(self.eraseblock - len, 0xff);
-        let entries = std::mem::take(&mut self.listed);
-        self.listed_bytes = 0;
+        let entries = self.listed.iter().filter_map(|&at| entry(self.endian, &self.block[at as usize..], at)).collect();
         let summary = Summary { cleanmarker: self.cleanmarker as u32, padded: 0, entries };
-        summary.emit(self.endian, &mut self.block, len, self.eraseblock as u32);
+        let mut node = Vec::with_capacity(len);
+        summary.emit(self.endian, &mut node, len, self.eraseblock as u32);
+        self.block.resize(self.eraseblock - len, 0xff);
+        self.block.extend_from_slice(&node);
     }
 
     fn write_out(&mut self) -> Result<(), BuildError> {
@@ -191,9 +240,26 @@ impl<'t, W: Write> Packer<'t, W> {
     }
 }
 
-fn inode_entry(inode: &Inode, offset: usize, stored: usize) -> SummaryEntry<'static> {
-    let totlen = (INODE_SIZE + stored) as u32;
-    SummaryEntry::Inode { ino: inode.ino, version: inode.version, offset: offset as u32, totlen }
+/// What a summary says of the node at the start of `bytes`, which stands at `offset` in its eraseblock; `None` for types
+/// that it cannot list.
+fn entry(endian: Endian, bytes: &[u8], offset: u32) -> Option<SummaryEntry<'_>> {
+    let Header { nodetype, totlen, .. } = Header::parse(endian, bytes).ok()?;
+    match nodetype {
+        nodetype::INODE => {
+            let Inode { ino, version, .. } = Inode::parse(endian, bytes).ok()?;
+            Some(SummaryEntry::Inode { ino, version, offset, totlen })
+        }
+        nodetype::DIRENT => {
+            let Dirent { pino, version, ino, kind, name, .. } = Dirent::parse(endian, bytes).ok()?;
+            Some(SummaryEntry::Dirent { totlen, offset, pino, version, ino, kind, name })
+        }
+        nodetype::XATTR => {
+            let (xid, version) = Xattr::identity(endian, bytes).ok()?;
+            Some(SummaryEntry::Xattr { xid, version, offset, totlen })
+        }
+        nodetype::XREF => Some(SummaryEntry::Xref { offset }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ pub fn parse_u32(text: &str) -> Result<u32, String> {
     u32::try_from(parse_size(text)?).map_err(|_| "4 GiB or more".into())
 }
 
-/// An eraseblock size: numbers below 4096 are KiB, as mkfs.jffs2 has it.
+/// An eraseblock size: numbers below 4096 without a suffix are KiB, as mkfs.jffs2 has it.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn parse_eraseblock(text: &str) -> Result<u32, String> {
     let size = parse_u32(text)?;
-    Ok(if size < 4096 { size * 1024 } else { size })
+    let has_suffix = text.ends_with(['k', 'K', 'm', 'M']) || text.to_ascii_lowercase().ends_with("ib");
+    Ok(if size < 4096 && !has_suffix { size * 1024 } else { size })
 }
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests {
             assert!(parse_size(text).is_err(), "{text}");
         }
         assert_eq!((parse_eraseblock("128"), parse_eraseblock("0x20000")), (Ok(131_072), Ok(131_072)));
+        assert_eq!((parse_eraseblock("2KiB"), parse_eraseblock("0x1B")), (Ok(2048), Ok(27 << 10)));
         assert!(parse_eraseblock("4096M").is_err());
     }
 }

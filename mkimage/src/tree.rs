@@ -21,7 +21,7 @@ pub(crate) struct TreeWriter<'t, W, I> {
     tree: &'t SourceTree,
     plan: &'t Plan,
     page_size: u32,
-    packer: Packer<'t, W>,
+    packer: Packer<W>,
     pages: Pages<'t, I>,
     /// For what is split.
     encoder: Encoder,

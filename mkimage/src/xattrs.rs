@@ -27,7 +27,7 @@ impl<'t> Xattrs<'t> {
     /// Writes an inode's attributes, which the source tree has checked.
     pub(crate) fn write<W: Write>(
         &mut self,
-        packer: &mut Packer<'t, W>,
+        packer: &mut Packer<W>,
         ino: u32,
         xattrs: &'t [Attribute],
     ) -> Result<(), BuildError> {
@@ -44,7 +44,7 @@ impl<'t> Xattrs<'t> {
     }
 }
 
-fn attribute<W: Write>(packer: &mut Packer<'_, W>, xid: u32, xattr: &Attribute) -> Result<(), BuildError> {
+fn attribute<W: Write>(packer: &mut Packer<W>, xid: u32, xattr: &Attribute) -> Result<(), BuildError> {
     let Some((prefix, name)) = split_xattr_name(&xattr.name) else { return Ok(()) };
     let is_acl = matches!(prefix, xprefix::ACL_ACCESS | xprefix::ACL_DEFAULT);
     let stored = if is_acl { acl::stored(packer.endian(), &xattr.value) } else { None };

@@ -41,7 +41,8 @@ pub(super) struct Tally {
     cleanmarkers: u64,
     /// Those in spare bytes: they stand at eraseblock starts only, and are no nodes.
     pub(super) spare_cleanmarkers: u64,
-    cleanmarker_len: u32,
+    /// Of the last one in band.
+    pub(super) cleanmarker_len: u32,
     /// Nodes that start there.
     starts: [Seen; SIZES],
     /// Nodes that reach across.
