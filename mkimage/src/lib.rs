@@ -57,6 +57,7 @@ mod xattrs;
 pub use compress::{Compress, Method, Pick};
 pub use file::HOLE_MIN;
 pub use options::{Options, Pad};
+pub use pages::data_bytes;
 pub use report::{Compressors, Report, Stored};
 pub use verify::{VerifyError, verify};
 
@@ -140,8 +141,7 @@ pub fn build(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Resu
     build_with(tree, options, out, &mut |_| {})
 }
 
-/// The same, and tells `progress` now and then how many bytes of files it is through with, out of the report's
-/// [`data_bytes`](Report::data_bytes).
+/// The same, and tells `progress` now and then how many bytes of files it is through with, out of [`data_bytes`].
 ///
 /// # Errors
 /// As for [`build`].

@@ -51,17 +51,19 @@ enum Stop {
     Unwanted,
 }
 
+/// Bytes in the tree's files, hard links counted once: what progress counts up to.
+#[must_use]
+pub fn data_bytes(tree: &SourceTree) -> u64 {
+    let sizes = tree.nodes().iter().map(|node| match node.kind {
+        SourceKind::File { size, .. } => u64::from(size),
+        _ => 0,
+    });
+    sizes.sum()
+}
+
 /// About how many batches the tree's files make: more threads would have nothing to do.
 pub(crate) fn batches(tree: &SourceTree) -> usize {
-    let bytes: u64 = tree
-        .nodes()
-        .iter()
-        .map(|node| match node.kind {
-            SourceKind::File { size, .. } => u64::from(size),
-            _ => 0,
-        })
-        .sum();
-    usize::try_from(bytes / BATCH_BYTES as u64 + 1).unwrap_or(usize::MAX)
+    usize::try_from(data_bytes(tree) / BATCH_BYTES as u64 + 1).unwrap_or(usize::MAX)
 }
 
 /// Reads the plan's files and hands them out, until told `false`.

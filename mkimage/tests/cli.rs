@@ -102,6 +102,31 @@ fn verifies_files_only() {
 }
 
 #[test]
+fn compressors_and_threads() {
+    let dir = setup();
+    let text = "lines of text that are much like each other\n".repeat(2000);
+    fs::write(dir.path().join("root/text"), &text).unwrap();
+    let built = |args: &str| {
+        let output = mkimage(dir.path(), &format!("-r root -o img -l --json {args}"));
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{args}");
+        let image = fs::read(dir.path().join("img")).unwrap();
+        assert_eq!(read_back(&image, &Options::default())[&b"/text"[..]].content, text.as_bytes(), "{args}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (image, report["compressors"].clone())
+    };
+    let default = built("").0;
+    for (how, name) in [("fast", "zlib"), ("default", "zlib"), ("best", "zlib"), ("zlib", "zlib"), ("none", "none")] {
+        assert!(built(&format!("--compress {how}")).1[name]["bytes"].as_u64() > Some(80_000), "{how}");
+    }
+    for how in ["lzo", "rtime", "lzma"] {
+        assert!(built(&format!("--compress={how}")).1[how]["bytes"].as_u64() > Some(80_000), "{how}");
+    }
+    for args in ["--compress default", "--compress zlib", "--threads 1", "--threads 7"] {
+        assert!(built(args).0 == default, "{args}");
+    }
+}
+
+#[test]
 fn usage_errors() {
     let dir = setup();
     for args in [
@@ -114,6 +139,8 @@ fn usage_errors() {
         "-r root -o img -s -1",
         "-r root -o img extra",
         "-r root -o - --json",
+        "-r root -o img --compress zopfli",
+        "-r root -o img --threads 0",
         "-r root -o - --verify",
     ] {
         let text = error_of(&mkimage(dir.path(), args), 2);

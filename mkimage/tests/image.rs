@@ -279,7 +279,7 @@ prop_compose! {
 prop_compose! {
     fn layouts()(
         big: bool, eraseblock in 12u32..18, cleanmarkers: bool, page_size in 9u32..17, pad: bool, summary: bool,
-        sort: bool, compress in prop_oneof![3 => Just(Compress::default()), 1 => compressions()],
+        sort: bool, compress in prop_oneof![7 => Just(Compress::default()), 1 => compressions()],
     ) -> Options {
         Options {
             endian: if big { Endian::Big } else { Endian::Little },

@@ -9,11 +9,14 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
-use jffs2_mkimage::{Options, Pad, Report, build, verify};
+use jffs2_mkimage::{Options, Pad, Report, build_with, data_bytes, verify};
 use jffs2_tx::manifest::Header;
+use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
 
+use super::compress_args::CompressArgs;
 use super::output;
+use super::progress::Progress;
 use super::source_args::SourceArgs;
 
 /// Build a JFFS2 image from directories, manifests and device tables.
@@ -66,6 +69,9 @@ struct Args {
     /// Put directories, symlinks and devices first, then the contents of files
     #[arg(long)]
     sort: bool,
+
+    #[command(flatten)]
+    compress: CompressArgs,
 
     /// Print a report as one line of JSON on standard output
     #[arg(long)]
@@ -127,7 +133,7 @@ fn run(args: &Args) -> Result<()> {
     let options = args.options(header.as_ref());
     let check = |file: &File| Ok(verify(&tree, file, &options)?);
     let check: output::Check<'_> = if args.verify { Some(&check) } else { None };
-    let report = output::write(&args.output, |mut out| Ok(build(&tree, &options, &mut out)?), check)?;
+    let report = output::write(&args.output, |mut out| build_shown(&tree, &options, &mut out), check)?;
     if args.verbose {
         eprintln!("{}", in_words(&report));
     }
@@ -135,6 +141,11 @@ fn run(args: &Args) -> Result<()> {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
     }
     Ok(())
+}
+
+fn build_shown(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Result<Report> {
+    let progress = Progress::new(data_bytes(tree));
+    Ok(build_with(tree, options, out, &mut |done| progress.set(done))?)
 }
 
 fn source_date_epoch() -> Result<Option<u32>> {
@@ -147,10 +158,20 @@ fn source_date_epoch() -> Result<Option<u32>> {
 }
 
 fn in_words(report: &Report) -> String {
-    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes, .. } = report;
+    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes, compressors } = report;
+    let by = [
+        ("zlib", compressors.zlib),
+        ("lzo", compressors.lzo),
+        ("rtime", compressors.rtime),
+        ("lzma", compressors.lzma),
+        ("none", compressors.none),
+    ];
+    let by = by.iter().filter(|(_, part)| part.nodes > 0);
+    let by: Vec<_> = by.map(|(name, part)| format!("{name} {} in {}", part.bytes, part.stored)).collect();
     format!(
         "image {bytes} bytes, {eraseblocks} eraseblocks with {nodes} nodes of {inodes} inodes; files {data_bytes} \
-         bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}"
+         bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}: {}",
+        by.join(", ")
     )
 }
 
@@ -175,7 +196,8 @@ impl Args {
             },
             summary: self.summary || header.is_some_and(|header| header.summaries),
             sort: self.sort,
-            ..Options::default()
+            compress: self.compress.compress(),
+            threads: self.compress.threads(),
         }
     }
 }
