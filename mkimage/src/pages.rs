@@ -134,6 +134,11 @@ fn path_of(tree: &SourceTree, id: NodeId, content: &Content) -> String {
     content.path().map_or_else(|| tree.path_of(id), |path| path.display().to_string())
 }
 
+/// In steps that the compiler turns into a few instructions: large sparse files are looked through whole.
+fn is_zero(page: &[u8]) -> bool {
+    page.chunks(256).all(|part| part.iter().fold(0, |bits, byte| bits | byte) == 0)
+}
+
 impl Batch {
     pub(crate) fn compress(self, encoder: &mut Encoder) -> Compressed {
         let mut stored = Vec::with_capacity(self.bytes.len());
@@ -142,7 +147,7 @@ impl Batch {
         for &len in &self.lengths {
             let (page, after) = rest.split_at(len);
             rest = after;
-            if page.iter().all(|&byte| byte == 0) {
+            if is_zero(page) {
                 forms.push((Compression::Zero, 0));
                 continue;
             }
