@@ -5,9 +5,11 @@
 
 use std::boxed::Box;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::inode_kind::{Device, FileKind, Meta};
@@ -100,6 +102,22 @@ pub enum Content {
     Path(PathBuf),
     /// Here.
     Bytes(Vec<u8>),
+    /// Elsewhere, such as in an archive.
+    Other(Arc<dyn OpenContent>),
+}
+
+/// Bytes that can be read more than once, and by several threads.
+pub trait OpenContent: Send + Sync + Debug {
+    /// Opens the content for reading from its start.
+    ///
+    /// # Errors
+    /// The host's.
+    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+
+    /// What to call the content in a message, if it is not the path in the tree.
+    fn name(&self) -> Option<&Path> {
+        None
+    }
 }
 
 impl Content {
@@ -111,6 +129,7 @@ impl Content {
         Ok(match self {
             Self::Path(path) => Box::new(File::open(path)?),
             Self::Bytes(bytes) => Box::new(bytes.as_slice()),
+            Self::Other(content) => content.open()?,
         })
     }
 
@@ -120,6 +139,7 @@ impl Content {
         match self {
             Self::Path(path) => Some(path),
             Self::Bytes(_) => None,
+            Self::Other(content) => content.name(),
         }
     }
 }

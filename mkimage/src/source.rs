@@ -3,5 +3,6 @@
 pub mod devtable;
 pub mod overlay;
 pub mod squash;
+pub mod tar;
 
 mod copy;

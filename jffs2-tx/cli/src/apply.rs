@@ -16,7 +16,6 @@ use crate::failure::{Exit, Failure};
 use crate::gc::collect;
 use crate::image::{ImageArgs, Opened};
 
-mod archive;
 mod new_tree;
 mod report;
 

@@ -38,10 +38,24 @@ impl SourceTree {
     pub fn set_extra(&mut self, id: NodeId, mut extra: Extra) -> Result<(), SourceError> {
         extra.xattrs.sort_by(|a, b| a.name.cmp(&b.name));
         check_xattrs(&extra.xattrs).map_err(|reason| reason.at(&self.path_bytes(id)))?;
-        if extra != Extra::default() {
+        if extra == Extra::default() {
+            self.extras.remove(&id);
+        } else {
             self.extras.insert(id, extra);
         }
         Ok(())
+    }
+
+    /// Takes a name away, and gives back what it led to. That is still a node, with all that is below, and may have other
+    /// names.
+    ///
+    /// # Panics
+    /// If `parent` is of another tree.
+    pub fn unlink(&mut self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        match &mut self.nodes[parent].kind {
+            SourceKind::Directory(names) => names.remove(name),
+            _ => None,
+        }
     }
 
     /// Lowers every time over `latest` (seconds since 1970) to it.
@@ -142,6 +156,8 @@ mod tests {
             assert_eq!(tree.find(path.as_bytes()), Some(id), "{path}");
         }
         assert_eq!(["b", "/a/.", "/z/b\n"].map(|path| tree.find(path.as_bytes())), [None; 3]);
+        assert_eq!((tree.unlink(a, b"c\n"), tree.unlink(a, b"c\n"), tree.unlink(b, b"x")), (Some(only), None, None));
+        assert_eq!((tree.find(b"a/c\n"), tree.path_of(only).as_str()), (None, "?"));
         tree.clamp_mtimes(3);
         assert!(tree.nodes().iter().all(|n| n.meta.mtime == 3));
     }

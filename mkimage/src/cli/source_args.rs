@@ -1,15 +1,18 @@
 //! What the image is built from: sources in the order of the command line.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Seek};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{ArgGroup, ArgMatches, Command, FromArgMatches};
+use jffs2_archive::ArchiveError;
 use jffs2_mkimage::manifest::{self, Described};
 use jffs2_mkimage::source::devtable::{self, OnNoParent};
 use jffs2_mkimage::source::overlay::{Layer, overlay};
 use jffs2_mkimage::source::squash;
+use jffs2_mkimage::source::tar::{self, TarError};
 use jffs2_tx::inode_kind::Meta;
 use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
@@ -25,11 +28,16 @@ pub(crate) struct SourceArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sources")]
-#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["root", "manifest", "devtable"]))]
+#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["root", "tar", "manifest", "devtable"]))]
 struct Given {
     /// Directory that becomes the root of the file system; next to a --manifest, where the contents of its files are
     #[arg(short, long, short_alias = 'd', value_name = "DIR")]
     root: Vec<PathBuf>,
+
+    /// Tar archive: ustar, GNU or pax, sparse files and extended attributes included; - for standard input. A pipe is kept
+    /// in a file without a name in TMPDIR (/tmp) until the image is built
+    #[arg(long, value_name = "FILE")]
+    tar: Vec<PathBuf>,
 
     /// What `jffs2-tx extract --manifest` wrote: names, owners, modes, times, devices, links and extended attributes, and
     /// the defaults of -e, -l, -b, -n and --summary
@@ -41,11 +49,11 @@ struct Given {
     #[arg(short = 'D', long, value_name = "FILE")]
     devtable: Vec<PathBuf>,
 
-    /// Give all files of --root and --manifest to root, and take away set-ID bits and the right of others to write
+    /// Give all files to root, but for what device tables say, and take away set-ID bits and the right of others to write
     #[arg(short = 'q', long)]
     squash: bool,
 
-    /// Give all files of --root and --manifest to root
+    /// Give all files to root, but for what device tables say
     #[arg(short = 'U', long)]
     squash_uids: bool,
 
@@ -58,6 +66,7 @@ struct Given {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Dir(PathBuf),
+    Tar(PathBuf),
     /// A manifest, and the directory with the contents of its files.
     Manifest(PathBuf, Option<PathBuf>),
     Table(PathBuf),
@@ -65,7 +74,7 @@ enum Step {
 
 impl clap::Args for SourceArgs {
     fn augment_args(command: Command) -> Command {
-        Given::augment_args(command)
+        Given::augment_args(command).next_help_heading(None)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -81,6 +90,7 @@ impl FromArgMatches for SourceArgs {
             at.zip(paths.iter().cloned().map(step)).collect()
         };
         let mut steps = of("root", &given.root, Step::Dir);
+        steps.extend(of("tar", &given.tar, Step::Tar));
         steps.extend(of("manifest", &given.manifest, |path| Step::Manifest(path, None)));
         steps.extend(of("devtable", &given.devtable, Step::Table));
         steps.sort_by_key(|(at, _)| *at);
@@ -120,6 +130,7 @@ impl SourceArgs {
         for step in &self.steps {
             match step {
                 Step::Dir(path) => self.lay(&mut tree, SourceTree::from_dir(path)?.into())?,
+                Step::Tar(path) => self.lay(&mut tree, read_tar(path)?)?,
                 Step::Manifest(path, contents) => {
                     let (header, layer) = read_manifest(path, contents.as_deref(), verify)?;
                     self.lay(&mut tree, layer.into())?;
@@ -145,6 +156,36 @@ impl SourceArgs {
             None => layer.tree,
         });
         Ok(())
+    }
+}
+
+fn read_tar(path: &Path) -> Result<Layer> {
+    let is_stdin = path == Path::new("-");
+    let shown = || if is_stdin { "standard input".into() } else { path.display().to_string() };
+    let file = if is_stdin {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        File::open(path).with_context(shown)?
+    };
+    let is_at_start =
+        file.metadata().with_context(shown)?.is_file() && (&file).stream_position().with_context(shown)? == 0;
+    let file = if is_at_start { file } else { spool(file).with_context(shown)? };
+    tar::read(file).map_err(with_command).with_context(shown)
+}
+
+/// Keeps what comes through a pipe.
+fn spool(pipe: File) -> Result<File> {
+    let dir = std::env::temp_dir();
+    tar::spool(pipe, &dir).with_context(|| format!("cannot be kept in {}", dir.display()))
+}
+
+/// What to do about a compressed archive.
+fn with_command(error: TarError) -> anyhow::Error {
+    match error {
+        TarError::Archive(ArchiveError::Compressed { by, reader }) => {
+            anyhow!("compressed by {by}: pipe it in, `{reader} FILE | jffs2-mkimage --tar - ...`")
+        }
+        other => other.into(),
     }
 }
 

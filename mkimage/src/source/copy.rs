@@ -16,11 +16,46 @@ impl<'s> Copier<'s> {
         Self { from, ids: HashMap::new() }
     }
 
+    /// A tree of all that is wanted: asked are the paths, without a slash in front, and what they lead to. What is in a
+    /// directory that is not wanted is not wanted either.
+    pub(super) fn all(&mut self, wanted: impl Fn(&[u8], NodeId) -> bool) -> Result<SourceTree, SourceError> {
+        let mut tree = self.root()?;
+        self.below(&mut tree, ROOT, ROOT, wanted)?;
+        Ok(tree)
+    }
+
+    /// Copies what is wanted below `from` into the directory `into`. Paths are asked from `from` on.
+    pub(super) fn below(
+        &mut self,
+        tree: &mut SourceTree,
+        from: NodeId,
+        into: NodeId,
+        wanted: impl Fn(&[u8], NodeId) -> bool,
+    ) -> Result<(), SourceError> {
+        let mut todo = vec![(Vec::new(), from, into)];
+        while let Some((above, id, parent)) = todo.pop() {
+            for (name, child) in self.from.children(id) {
+                let path = [&above, name].concat();
+                if wanted(&path, child) {
+                    let copy = self.node(tree, parent, name, child)?;
+                    todo.push(([&path, &b"/"[..]].concat(), child, copy));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A tree whose root is what the root is here, but for what is in it.
-    pub(super) fn root(&self) -> Result<SourceTree, SourceError> {
+    pub(super) fn root(&mut self) -> Result<SourceTree, SourceError> {
         let mut tree = SourceTree::new(self.from.node(ROOT).meta);
         self.extra(&mut tree, ROOT, ROOT)?;
+        self.ids.insert(ROOT, ROOT);
         Ok(tree)
+    }
+
+    /// What a node has become, if it has been copied.
+    pub(super) fn copy_of(&self, id: NodeId) -> Option<NodeId> {
+        self.ids.get(&id).copied()
     }
 
     /// Copies a node; of a directory not what is in it.

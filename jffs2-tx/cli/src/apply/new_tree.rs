@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressBarIter};
+use jffs2_archive::{Archive, ArchiveError, Kind};
 use jffs2_tx::flash::FlashMut;
 use jffs2_tx::source::{SourceNode, SourceTree};
 use jffs2_tx::tx::{ReplaceReport, Stream, Transaction, TxError};
 
-use super::archive::{Archive, ArchiveError, Kind};
 use crate::failure::{Exit, Failure, note};
 use crate::{progress, show};
 
@@ -76,7 +76,7 @@ impl Tar {
     fn feed<F: FlashMut>(&mut self, mut stream: Stream<'_, '_, F>) -> Result<ReplaceReport, Failure> {
         let (mut entries, mut with_attributes) = (0_u64, 0_u64);
         while let Some(member) = self.archive.next().map_err(|error| self.failure(&error))? {
-            let path = &member.path;
+            let (path, has_attributes) = (&member.path, member.has_attributes());
             let taken = match member.kind {
                 Kind::File(size) => stream.file(path, member.meta, size, &mut self.archive.contents()),
                 Kind::Link(target) => stream.link(path, &target),
@@ -87,10 +87,11 @@ impl Tar {
                 other => other.into(),
             })?;
             entries += 1;
-            with_attributes += u64::from(member.has_attributes);
+            with_attributes += u64::from(has_attributes);
         }
         if entries == 0 {
-            return Err(self.failure(&ArchiveError::Empty));
+            let text = "the archive has no entries: that would remove everything";
+            return Err(Failure::new(Exit::Io, text).about(&self.name));
         }
         if with_attributes > 0 {
             note(&format!("{}: extended attributes of {with_attributes} entries are left out", self.name));
@@ -104,6 +105,7 @@ impl Tar {
 }
 
 fn failure(error: &ArchiveError) -> Failure {
-    let exit = if matches!(error, ArchiveError::Compressed { .. }) { Exit::Unsupported } else { Exit::Io };
-    Failure::new(exit, error)
+    let ArchiveError::Compressed { by, reader } = error else { return Failure::new(Exit::Io, error) };
+    let text = format!("compressed by {by}: pipe it in, `{reader} FILE | jffs2-tx apply IMG --tar -`");
+    Failure::new(Exit::Unsupported, text)
 }

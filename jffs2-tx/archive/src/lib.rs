@@ -1,21 +1,30 @@
-//! A tar archive, read once from start to end: ustar, GNU and pax.
+//! Tar archives, read once from start to end: ustar, GNU and pax.
+//!
+//! [`Archive`] gives one [`Member`] after the other. The bytes of a file are read on the way ([`Archive::contents`]), or later
+//! if the archive can be read at any offset ([`Archive::place`]).
 //!
 //! Headers are those of the `tar` crate; its iteration is not used. That takes an archive which ends between two members for
 //! a whole one, splits pax records at newlines (an attribute with one in its value hides the path behind it), reads extensions
 //! of any size into memory, and does not know sparse files of pax archives.
+#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use jffs2_tx::inode_kind::{Device, Meta};
+use jffs2_tx::manifest::escape;
 use jffs2_tx::source::{Refusal, SourceKind};
+use jffs2_tx::tree::Attribute;
 use tar::Header;
 
-use crate::show;
-
+mod attributes;
+mod place;
 mod records;
 mod sparse;
+
+pub use attributes::AttributeError;
+pub use place::{Place, Stored};
 
 use records::Records;
 use sparse::{MapText, Run, Sparse};
@@ -24,8 +33,6 @@ const RECORD: usize = 512;
 /// Longest extension (long name, pax records, sparse map), bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// Records that extended attributes and ACLs are in.
-const ATTRIBUTES: [&str; 4] = ["SCHILY.xattr.", "SCHILY.acl.", "LIBARCHIVE.xattr.", "RHT.security."];
 const BAD_MAP: &str = "the map of a sparse file is not right, or larger than 1 MiB";
 
 /// What compressed files begin with, and what reads them.
@@ -39,66 +46,80 @@ const COMPRESSED: [(&[u8], &str, &str); 6] = [
 ];
 
 /// Why an archive cannot be read on.
-#[derive(Debug)]
-pub(super) enum ArchiveError {
-    Io(io::Error),
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The host cannot read it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// Not plain tar.
+    #[error("compressed by {by}: pipe it in as `{reader}` writes it")]
     Compressed {
+        /// The program that made it.
         by: &'static str,
+        /// The command that reads it.
         reader: &'static str,
     },
-    /// Nothing in it: that would remove everything.
-    Empty,
-    /// What is wrong, and where.
+    /// Not what an archive has there.
+    #[error("{what}, at byte {at} of the archive")]
     Bad {
+        /// How far the archive has been read, bytes.
         at: u64,
+        /// What is wrong.
         what: String,
     },
     /// A member that JFFS2 cannot hold.
+    #[error("{}: {reason}", escape(path))]
     Refused {
+        /// Its path.
         path: Vec<u8>,
+        /// Why.
         reason: Refusal,
     },
 }
 
-impl std::fmt::Display for ArchiveError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Compressed { by, reader } => {
-                write!(f, "compressed by {by}: pipe it in, `{reader} FILE | jffs2-tx apply IMG --tar -`")
-            }
-            Self::Empty => write!(f, "the archive has no entries: that would remove everything"),
-            Self::Bad { at, what } => write!(f, "{what}, at byte {at} of the archive"),
-            Self::Refused { path, reason } => write!(f, "{}: {reason}", show::text(path)),
-        }
-    }
-}
-
-impl From<io::Error> for ArchiveError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// A member of an archive.
-pub(super) struct Member {
-    pub(super) path: Vec<u8>,
-    pub(super) meta: Meta,
-    pub(super) kind: Kind,
-    /// It has extended attributes or ACLs.
-    pub(super) has_attributes: bool,
+#[derive(Debug)]
+pub struct Member {
+    /// Path, as it stands in the archive.
+    pub path: Vec<u8>,
+    /// Permissions, owner by number, modification time.
+    pub meta: Meta,
+    /// Type, and what belongs to it.
+    pub kind: Kind,
+    /// Records of extended attributes and ACLs.
+    attributes: Records,
 }
 
-pub(super) enum Kind {
+impl Member {
+    /// Whether it has extended attributes or ACLs.
+    #[must_use]
+    pub fn has_attributes(&self) -> bool {
+        !self.attributes.is_empty()
+    }
+
+    /// Its extended attributes and ACLs, as `getxattr` gives them, sorted by name.
+    ///
+    /// # Errors
+    /// [`AttributeError`] for the first record that says something else.
+    pub fn xattrs(&self) -> Result<Vec<Attribute>, AttributeError> {
+        attributes::decode(&self.attributes)
+    }
+}
+
+/// Type of a member.
+#[derive(Debug)]
+pub enum Kind {
     /// A file of so many bytes, to be had of [`Archive::contents`].
     File(u64),
     /// A hard link to a path.
     Link(Vec<u8>),
+    /// Neither; a directory has no names.
     Special(SourceKind),
 }
 
-pub(super) struct Archive<R> {
+/// An archive that is read from start to end.
+#[derive(Debug)]
+pub struct Archive<R> {
     source: R,
     /// Bytes read.
     at: u64,
@@ -122,7 +143,10 @@ struct Extensions {
 
 impl<R: Read> Archive<R> {
     /// Reads the first record: whether it is an archive at all.
-    pub(super) fn open(source: R) -> Result<Self, ArchiveError> {
+    ///
+    /// # Errors
+    /// [`ArchiveError`], if it is none.
+    pub fn open(source: R) -> Result<Self, ArchiveError> {
         let globals = Records::default();
         let mut archive = Self { source, at: 0, first: None, globals, stored: 0, padding: 0, sparse: None };
         let mut start = Box::new([0; RECORD]);
@@ -138,7 +162,11 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next member; `None` at the end, where all of the source has been read.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, ArchiveError> {
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: the archive is cut short or damaged, holds what is not supported, or what JFFS2 cannot hold.
+    #[expect(clippy::should_implement_trait, reason = "a member's contents are to be had of the archive, too")]
+    pub fn next(&mut self) -> Result<Option<Member>, ArchiveError> {
         let mut extensions = Extensions::default();
         loop {
             self.skip()?;
@@ -168,8 +196,14 @@ impl<R: Read> Archive<R> {
     }
 
     /// The bytes of the member that is a file.
-    pub(super) fn contents(&mut self) -> impl Read + '_ {
+    pub fn contents(&mut self) -> impl Read + '_ {
         Contents { archive: self }
+    }
+
+    /// Where the bytes of the member that is a file are, to be read later. The source must have been read from its start.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { offset: self.at, stored: self.stored, sparse: self.sparse.clone() }
     }
 
     fn member(&mut self, header: &Header, mut extensions: Extensions) -> Result<Member, ArchiveError> {
@@ -211,12 +245,11 @@ impl<R: Read> Archive<R> {
             b'5' => directory(),
             b'6' => Kind::Special(SourceKind::Fifo),
             other => {
-                let what = format!("{}: entry of type '{}' is not supported", show::text(&path), other.escape_ascii());
+                let what = format!("{}: entry of type '{}' is not supported", escape(&path), other.escape_ascii());
                 return Err(self.bad(&what));
             }
         };
-        let has_attributes = ATTRIBUTES.iter().any(|prefix| local.has_prefix(prefix));
-        Ok(Member { path, meta, kind, has_attributes })
+        Ok(Member { path, meta, kind, attributes: local.filtered(attributes::is_one) })
     }
 
     /// A number of the member's records, or of those for all members.
@@ -387,10 +420,7 @@ struct Contents<'a, R> {
 
 impl<R: Read> Read for Contents<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let (zeros, wanted) = match &mut self.archive.sparse {
-            Some(sparse) => sparse.next(buf.len()),
-            None => (0, self.archive.stored.min(buf.len() as u64) as usize),
-        };
+        let (zeros, wanted) = sparse::next(self.archive.sparse.as_mut(), self.archive.stored, buf.len());
         buf[..zeros].fill(0);
         self.archive.read_stored(&mut buf[zeros..zeros + wanted]).map_err(|error| match error {
             ArchiveError::Io(error) => error,

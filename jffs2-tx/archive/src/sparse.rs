@@ -1,6 +1,7 @@
 //! Files of which the archive holds only what is no hole.
 
 use std::io;
+use std::sync::Arc;
 
 use super::records::number;
 
@@ -8,9 +9,11 @@ use super::records::number;
 pub(super) type Run = (u64, u64);
 
 /// How far a sparse file has been read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sparse {
-    runs: std::vec::IntoIter<Run>,
+    runs: Arc<[Run]>,
+    /// How many ranges have begun.
+    begun: usize,
     /// The range that comes next, what is read of it taken off.
     run: Run,
     at: u64,
@@ -25,15 +28,14 @@ impl Sparse {
             end = start.checked_add(*len).filter(|_| *start >= end)?;
             sum = sum.checked_add(*len)?;
         }
-        let mut runs = runs.into_iter();
-        let run = runs.next().unwrap_or((size, 0));
-        (end <= size && sum == stored).then_some(Self { runs, run, at: 0, size })
+        (end <= size && sum == stored).then(|| Self { runs: runs.into(), begun: 0, run: (0, 0), at: 0, size })
     }
 
     /// What the next `most` bytes are: so many zeros, then so many stored ones. Both are 0 at the end only.
     pub(super) fn next(&mut self, most: usize) -> (usize, usize) {
         while self.run.1 == 0 && self.run.0 < self.size {
-            self.run = self.runs.next().unwrap_or((self.size, 0));
+            self.run = self.runs.get(self.begun).copied().unwrap_or((self.size, 0));
+            self.begun += 1;
         }
         let most = most as u64;
         let zeros = (self.run.0 - self.at).min(most);
@@ -43,6 +45,15 @@ impl Sparse {
             self.run = (self.run.0 + stored, self.run.1 - stored);
         }
         (zeros as usize, stored as usize)
+    }
+}
+
+/// What the next `most` bytes of a file are, of which `stored` bytes are left in the archive: so many zeros, then so many
+/// stored ones.
+pub(super) fn next(sparse: Option<&mut Sparse>, stored: u64, most: usize) -> (usize, usize) {
+    match sparse {
+        Some(sparse) => sparse.next(most),
+        None => (0, stored.min(most as u64) as usize),
     }
 }
 

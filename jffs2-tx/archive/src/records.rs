@@ -27,6 +27,20 @@ impl Records {
         found.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
+    /// Those whose key is wanted.
+    pub(super) fn filtered(mut self, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        self.0.retain(|(key, _)| wanted(key));
+        self
+    }
+
     pub(super) fn has_prefix(&self, prefix: &str) -> bool {
         self.0.iter().any(|(key, _)| key.starts_with(prefix.as_bytes()))
     }
