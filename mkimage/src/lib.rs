@@ -23,6 +23,7 @@
 //! - Inode numbers: the root is 1, all others count up from 2 in the order that the dirents come in.
 //! - Depth first, names in byte order. A directory's dirents, then its inode node, stand before what is in it. With
 //!   [`Options::sort`] the same, but without the files' data; those follow, in the same order.
+//! - Before all that stands what [`Options::first`] names: nothing but nodes of these files, in the order of the file.
 //! - Versions of a directory count over its dirents and then its inode node: the highest has the last word on the
 //!   directory's time. Those of a file count over its data nodes, ascending; each has the final size.
 //! - Access and change times are the modification time, unless the tree says otherwise: the host's are not reproducible.
@@ -98,6 +99,14 @@ pub enum BuildError {
     /// Offsets on the flash have 32 bits.
     #[error("the image reaches 4 GiB, the most that JFFS2 can address: remove files")]
     FourGib,
+    /// A path that is to be first.
+    #[error("{path} cannot be first in the image: {what}")]
+    First {
+        /// The path, as it was given.
+        path: String,
+        /// Why.
+        what: &'static str,
+    },
     /// An extended attribute is larger than an eraseblock.
     #[error("an extended attribute of {0} bytes does not fit into an eraseblock: take larger ones or leave it out")]
     Xattr(usize),
@@ -152,7 +161,7 @@ pub fn build_with(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, BuildError> {
     options.check()?;
-    let plan = Plan::new(tree, options.sort);
+    let plan = Plan::new(tree, options)?;
     let read = |hand_out: &mut dyn FnMut(Batch) -> bool| read_files(tree, &plan, options.page_size, hand_out);
     let compressor = || {
         let mut encoder = Encoder::new(&options.compress);

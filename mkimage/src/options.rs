@@ -23,6 +23,9 @@ pub struct Options {
     pub pad: Pad,
     /// Whether each eraseblock ends in a summary, which makes mounting faster.
     pub summary: bool,
+    /// Paths of files whose nodes come first in the image, in this order: of a directory all that is in it. What a slow boot
+    /// reader wants then stands in one place. No symlinks.
+    pub first: Vec<Vec<u8>>,
     /// Whether all metadata stands before all files' data.
     pub sort: bool,
     /// How file data is compressed.
@@ -51,6 +54,7 @@ impl Default for Options {
             page_size: 4096,
             pad: Pad::None,
             summary: false,
+            first: Vec::new(),
             sort: false,
             compress: Compress::default(),
             threads: None,

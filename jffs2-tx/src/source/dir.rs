@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
+use super::refusal::printable;
 use super::{Content, NodeId, ROOT, Refusal, SourceError, SourceKind, SourceNode, SourceTree};
 use crate::inode_kind::{Device, FileKind, Meta};
 
@@ -39,6 +40,8 @@ struct Walk {
     links: BTreeMap<(u64, u64), NodeId>,
     /// Paths still to visit, the next one last, with their parents.
     todo: Vec<(NodeId, PathBuf)>,
+    /// The directories that the current path is in, with device and inode number, the outermost first.
+    above: Vec<(PathBuf, (u64, u64))>,
 }
 
 impl Walk {
@@ -47,21 +50,22 @@ impl Walk {
         if !host.is_dir() {
             return Err(Refusal::NotADirectory);
         }
-        let mut walk = Self { tree: SourceTree::new(meta_of(&host)?), links: BTreeMap::new(), todo: Vec::new() };
-        walk.enter(ROOT, path)?;
+        let tree = SourceTree::new(meta_of(&host)?);
+        let mut walk = Self { tree, links: BTreeMap::new(), todo: Vec::new(), above: Vec::new() };
+        walk.enter(ROOT, path, key_of(&host))?;
         Ok(walk)
     }
 
     fn visit(&mut self, parent: NodeId, path: &Path) -> Result<(), Refusal> {
         let name = path.file_name().unwrap_or_default().as_bytes();
         let host = fs::symlink_metadata(path)?;
-        let key = (host.dev(), host.ino());
+        let key = key_of(&host);
         if let Some(&id) = self.links.get(&key) {
             return self.tree.try_link(parent, name, id);
         }
         let id = self.tree.try_add(parent, name, node_of(path, &host)?)?;
         if host.is_dir() {
-            return self.enter(id, path);
+            return self.enter(id, path, key);
         }
         if host.nlink() > 1 {
             self.links.insert(key, id);
@@ -70,7 +74,12 @@ impl Walk {
     }
 
     /// Puts what is in a directory on the list of paths to visit.
-    fn enter(&mut self, id: NodeId, path: &Path) -> Result<(), Refusal> {
+    fn enter(&mut self, id: NodeId, path: &Path, key: (u64, u64)) -> Result<(), Refusal> {
+        self.above.truncate(self.above.iter().take_while(|(above, _)| path.starts_with(above)).count());
+        if let Some((above, _)) = self.above.iter().find(|(_, above)| *above == key) {
+            return Err(Refusal::Loop(printable(above.as_os_str().as_bytes())));
+        }
+        self.above.push((path.to_path_buf(), key));
         let mut paths = Vec::new();
         for entry in fs::read_dir(path)? {
             paths.push((id, entry?.path()));
@@ -79,6 +88,11 @@ impl Walk {
         self.todo.append(&mut paths);
         Ok(())
     }
+}
+
+/// Device and inode number.
+fn key_of(host: &Metadata) -> (u64, u64) {
+    (host.dev(), host.ino())
 }
 
 fn node_of(path: &Path, host: &Metadata) -> Result<SourceNode, Refusal> {

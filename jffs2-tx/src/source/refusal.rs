@@ -84,6 +84,9 @@ pub enum Refusal {
     /// A type of file that JFFS2 has not got.
     #[error("file of unknown type, mode {0:#o}")]
     Type(u32),
+    /// A directory of the host that is one of those above it, by a bind mount: there is no end to it.
+    #[error("the same directory as {0}, which it is in: unmount it, or build from elsewhere")]
+    Loop(String),
     /// The host cannot read it.
     #[error(transparent)]
     Io(#[from] io::Error),
