@@ -32,16 +32,21 @@
 //! - What an eraseblock leaves unused is 0xFF. A summary covers it, but is at most 64 KiB long.
 //! - Extended attributes follow the inode that has them first: one node for each different one, one tie for each inode
 //!   that has it.
+//! - With [`Options::nand`] the spare bytes of each eraseblock's first page hold its cleanmarker where Linux puts it: from
+//!   byte 8 on behind pages of 512 bytes, from byte 2 on behind larger ones. All other spare bytes are 0xFF.
 //! - Device nodes have size 0, as Linux and mkfs.jffs2 write it.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 
+use jffs2_tx::detect::LAYOUTS;
+use jffs2_tx::flash::OobLayout;
 use jffs2_tx::source::SourceTree;
 
 mod compress;
 mod file;
 pub mod manifest;
+mod nand;
 mod options;
 mod packer;
 mod pages;
@@ -63,6 +68,7 @@ pub use report::{Compressors, Report, Stored};
 pub use verify::{VerifyError, verify};
 
 use compress::Encoder;
+use nand::NandWriter;
 use pages::{Batch, Compressed, Pages, read_files};
 use pipeline::InOrder;
 use plan::Plan;
@@ -80,6 +86,17 @@ pub enum BuildError {
     /// libdeflate has no such level.
     #[error("zlib level {0} is not 1 to 12")]
     ZlibLevel(u8),
+    /// Nobody knows where such spare bytes are free.
+    #[error("no NAND flash with {0} is known: take one of {known}", known = known_layouts())]
+    Layout(OobLayout),
+    /// Eraseblocks are too small for such pages.
+    #[error("eraseblock size {eraseblock} is less than four pages of {layout}: take the flash's own")]
+    LayoutEraseblock {
+        /// Pages and their spare bytes.
+        layout: OobLayout,
+        /// Eraseblock size, bytes.
+        eraseblock: u32,
+    },
     /// The size to pad to is not one of a flash.
     #[error("cannot pad to {size} bytes: not a whole number of eraseblocks of {eraseblock} bytes below 4 GiB")]
     PadSize {
@@ -142,6 +159,10 @@ pub enum BuildError {
     Write(#[source] io::Error),
 }
 
+fn known_layouts() -> String {
+    LAYOUTS.map(|layout| layout.to_string()).join(", ")
+}
+
 /// Writes the image of `tree` to `out`.
 ///
 /// # Errors
@@ -161,6 +182,21 @@ pub fn build_with(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, BuildError> {
     options.check()?;
+    let Some(layout) = options.nand else {
+        return build_data(tree, options, out, progress);
+    };
+    let mut nand = NandWriter::new(out, layout, options);
+    let report = build_data(tree, options, &mut nand, progress)?;
+    Ok(Report { bytes: nand.finish().map_err(BuildError::Write)?, ..report })
+}
+
+/// The image without spare bytes.
+fn build_data(
+    tree: &SourceTree,
+    options: &Options,
+    out: &mut impl Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, BuildError> {
     let plan = Plan::new(tree, options)?;
     let read = |hand_out: &mut dyn FnMut(Batch) -> bool| read_files(tree, &plan, options.page_size, hand_out);
     let compressor = || {

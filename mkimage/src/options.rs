@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-use jffs2_tx::flash::{FlashKind, Geometry, GeometryError};
+use jffs2_tx::flash::{FlashKind, Geometry, GeometryError, OobLayout};
 use jffs2_tx::wire::Endian;
 
-use crate::{BuildError, Compress};
+use crate::{BuildError, Compress, nand};
 
 /// What an image is to look like. The default suits NOR flash with eraseblocks of 64 KiB and a little-endian CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,12 @@ pub struct Options {
     pub endian: Endian,
     /// Eraseblock size, bytes: a power of two from 4 KiB to 16 MiB.
     pub eraseblock: u32,
-    /// Whether each eraseblock starts with a cleanmarker: yes on NOR, no on NAND and UBI.
+    /// Whether each eraseblock has a cleanmarker: at its start, so yes on NOR, no on NAND and UBI; with `nand` in its spare
+    /// bytes, so yes.
     pub cleanmarkers: bool,
+    /// For a NAND programmer: pages with so many spare bytes behind each, up to the end of the last eraseblock. ECC bytes are
+    /// left to the programmer. One of [`LAYOUTS`](jffs2_tx::detect::LAYOUTS).
+    pub nand: Option<OobLayout>,
     /// Most bytes of a file in one node: the CPU's page size, a power of two from 512 bytes to 64 KiB.
     pub page_size: u32,
     /// What follows the last node.
@@ -51,6 +55,7 @@ impl Default for Options {
             endian: Endian::Little,
             eraseblock: 64 << 10,
             cleanmarkers: true,
+            nand: None,
             page_size: 4096,
             pad: Pad::None,
             summary: false,
@@ -78,6 +83,7 @@ impl Options {
             Err(_) => return Err(BuildError::Eraseblock(eraseblock)),
             Ok(_) => {}
         }
+        self.nand.map_or(Ok(()), |layout| nand::check(layout, eraseblock))?;
         if !self.page_size.is_power_of_two() || !(512..=64 << 10).contains(&self.page_size) {
             return Err(BuildError::PageSize(self.page_size));
         }

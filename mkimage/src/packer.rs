@@ -51,7 +51,7 @@ impl<W: Write> Packer<W> {
             out,
             endian: options.endian,
             eraseblock: options.eraseblock as usize,
-            cleanmarker: if options.cleanmarkers { HEADER_SIZE } else { 0 },
+            cleanmarker: if options.cleanmarkers && options.nand.is_none() { HEADER_SIZE } else { 0 },
             with_summary: options.summary,
             block: Vec::with_capacity(options.eraseblock as usize),
             node: Vec::new(),

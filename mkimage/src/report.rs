@@ -6,7 +6,7 @@ use serde::Serialize;
 /// What was built. Serializes to an object with these fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Size of the image with its padding, bytes.
+    /// Size of the image with its padding and spare bytes.
     pub bytes: u64,
     /// Eraseblocks that hold nodes; the last may be partly filled.
     pub eraseblocks: u32,

@@ -52,7 +52,8 @@ pub enum VerifyError {
 /// # Errors
 /// [`VerifyError`], for the first path that is different.
 pub fn verify(tree: &SourceTree, file: &File, options: &Options) -> Result<(), VerifyError> {
-    let container = Container::whole(file.metadata().map_err(ImageError::from)?.len());
+    let length = file.metadata().map_err(ImageError::from)?.len();
+    let container = Container { oob: options.nand, ..Container::whole(length) };
     let size = container.data_len().next_multiple_of(options.eraseblock.into());
     let geometry = Geometry::new(FlashKind::Nor, size, options.eraseblock, 1)
         .map_err(|error| ImageError::Io(io::Error::other(error)))?;

@@ -291,6 +291,7 @@ prop_compose! {
             sort,
             compress,
             threads: NonZeroUsize::new(1),
+            nand: None,
         }
     }
 }

@@ -74,6 +74,8 @@ fn the_same_tree_is_the_same() {
         for summary in [false, true] {
             let options = Options { endian, summary, eraseblock: 8 << 10, ..Options::default() };
             compared(&tree(""), &tree(""), &options).unwrap();
+            let nand = Some("512+16".parse().unwrap());
+            compared(&tree(""), &tree(""), &Options { nand, cleanmarkers: false, ..options }).unwrap();
         }
     }
 }

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_mkimage::{Options, Pad, Report, build_with, data_bytes, verify};
+use jffs2_tx::flash::OobLayout;
 use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::Endian;
@@ -57,6 +58,11 @@ struct Args {
     /// Write no cleanmarkers: for NAND and UBI
     #[arg(short, long)]
     no_cleanmarkers: bool,
+
+    /// Image for a NAND programmer: OOB spare bytes behind each page, as in 2048+64, with the cleanmarkers in them, up to
+    /// the end of the last eraseblock; ECC bytes stay 0xFF, for the programmer
+    #[arg(long, value_name = "PAGE+OOB", requires = "eraseblock")]
+    nand: Option<OobLayout>,
 
     /// Page size of the CPU: most bytes of a file in one node
     #[arg(short = 's', long = "pagesize", value_name = "SIZE", default_value = "4KiB", value_parser = parse_u32)]
@@ -187,7 +193,9 @@ impl Args {
         Options {
             endian,
             eraseblock: self.eraseblock.or(header.map(|header| header.eraseblock)).unwrap_or(64 << 10),
-            cleanmarkers: !self.no_cleanmarkers && header.is_none_or(|header| header.cleanmarkers),
+            cleanmarkers: !self.no_cleanmarkers
+                && (self.nand.is_some() || header.is_none_or(|header| header.cleanmarkers)),
+            nand: self.nand,
             page_size: self.page_size,
             pad: match self.pad {
                 None => Pad::None,

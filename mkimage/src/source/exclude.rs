@@ -63,7 +63,7 @@ impl Excludes {
         Copier::new(tree).all(|path, id| {
             let path = Path::new(OsStr::from_bytes(path));
             let is_directory = matches!(tree.node(id).kind, SourceKind::Directory(_));
-            !self.all.is_match(path) && !(is_directory && self.directories.is_match(path))
+            !(self.all.is_match(path) || is_directory && self.directories.is_match(path))
         })
     }
 }
