@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use jffs2_mkimage::Options;
+use jffs2_tx::flash::{FlashKind, Geometry, MemFlash};
+use jffs2_tx::wire::Endian;
+use jffs2_tx::{Index, Rules, Tree};
 use walk::read_back;
 
 #[allow(dead_code, reason = "shared with the tests of images")]
@@ -237,4 +240,130 @@ fn sources_are_laid_one_over_the_other() {
     fs::write(at("t3"), "/console c 600 0 0 5 1\n").unwrap();
     let table_alone = listed("-D t3");
     assert_eq!(table_alone.len(), 2);
+}
+
+#[test]
+fn excluded_and_first() {
+    let dir = setup();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("root/boot/doc")).unwrap();
+    for (path, len) in [("boot/kernel", 200_000), ("boot/doc/x", 5), ("boot/z.dtb", 5000), ("a", 9000)] {
+        let bytes: Vec<u8> = (0..len as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        fs::write(at("root").join(path), bytes).unwrap();
+    }
+    fs::write(at("patterns"), "# none\n\nhel*\n").unwrap();
+    let built = |args: &str| {
+        let output = mkimage(dir.path(), &format!("-r root -o img -l --verify {args}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let image = fs::read(at("img")).unwrap();
+        let paths = read_back(&image, &Options::default()).into_keys();
+        let names: Vec<_> = paths.map(|path| String::from_utf8(path).unwrap()).collect();
+        (image, names.join(" "))
+    };
+    let (image, paths) = built("--exclude /boot/doc --exclude-from patterns --first boot/z.dtb /boot");
+    assert_eq!(paths, " /a /boot /boot/kernel /boot/z.dtb");
+    // Numbers: /a 2, /boot 3, /boot/kernel 4, /boot/z.dtb 5.
+    let mut order: Vec<u32> = Vec::new();
+    for node in walk::nodes(&image, &Options::default()) {
+        let ino = match node {
+            walk::Node::Dirent(dirent) => dirent.pino,
+            walk::Node::Inode(inode, _) => inode.ino,
+        };
+        if order.last() != Some(&ino) {
+            order.push(ino);
+        }
+    }
+    assert_eq!(order, [5, 3, 4, 1, 2]);
+    for (args, text) in [
+        ("--first none", "none cannot be first in the image: it is not in the tree"),
+        ("--exclude [", "--exclude: error parsing glob '**/['"),
+        ("--exclude /", "--exclude: pattern `/`: no name in it"),
+        ("--exclude-from none", "none: No such file"),
+        ("--swing boot", "--swing: /boot: the directory has this name already"),
+        ("--swing a/b", "--swing: /a/b: not a name"),
+    ] {
+        let error = error_of(&mkimage(dir.path(), &format!("-r root -o other {args}")), 1);
+        assert!(error.contains(text), "{error}");
+    }
+    assert!(!at("other").exists());
+}
+
+#[test]
+fn attributes_of_the_host_are_taken_over() {
+    // Where tests are built: /tmp may have no attributes.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("real/d")).unwrap();
+    fs::write(at("real/d/f"), "").unwrap();
+    fs::hard_link(at("real/d/f"), at("real/z")).unwrap();
+    std::os::unix::fs::symlink("real", at("root")).unwrap();
+    let acl = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x05\0\xff\xff\xff\xff\x20\0\x05\0\xff\xff\xff\xff";
+    xattr::set(at("real"), "user.root", b"r").unwrap();
+    xattr::set(at("real/d"), "system.posix_acl_default", acl).unwrap();
+    xattr::set(at("real/d/f"), "user.b", b"").unwrap();
+    xattr::set(at("real/d/f"), "user.a", &[7; 2000]).unwrap();
+    let has_labels = xattr::set(at("real/d/f"), "security.jffs2", b"label").is_ok();
+    let read = |args: &str| {
+        let output = mkimage(dir.path(), &format!("{args} -o img -l --pad 512K"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let geometry = Geometry::new(FlashKind::Nor, 512 << 10, 64 << 10, 1).unwrap();
+        let flash = MemFlash::with_data(geometry, fs::read(at("img")).unwrap());
+        let index = Index::open(&flash, Rules { endian: Endian::Little, summaries: true }).unwrap();
+        let tree = Tree::new(&flash, &index);
+        let names = |path: &str| {
+            let ino = if path.is_empty() { 1 } else { tree.lookup(path.as_bytes()).unwrap() };
+            let names = tree.xattrs(ino).unwrap().into_iter().map(|xattr| String::from_utf8(xattr.name).unwrap());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        (["", "d", "d/f", "z"].map(names), fs::read(at("img")).unwrap())
+    };
+    let label = if has_labels { "security.jffs2" } else { "" };
+    let all = format!("{label} user.a user.b").trim().to_owned();
+    let (found, image) = read("-r root --with-xattr");
+    assert_eq!(found, ["user.root".into(), "system.posix_acl_default".into(), all.clone(), all]);
+    assert_eq!(read("-r root").0, [""; 4]);
+    assert_eq!(read("-r root --with-selinux").0, ["", "", label, label]);
+    assert_eq!(read("-r root --with-posix-acl").0, ["", "system.posix_acl_default", "", ""]);
+    let tar = "--format=pax --xattrs --xattrs-include=* --acls --numeric-owner -cf tar -C real .";
+    assert!(Command::new("tar").current_dir(dir.path()).args(tar.split(' ')).status().unwrap().success());
+    assert!(read("--tar tar").1 == image, "an archive says the same");
+}
+
+#[test]
+fn a_bind_mount_without_end_is_an_error() {
+    let dir = setup();
+    fs::create_dir_all(dir.path().join("root/a/b")).unwrap();
+    let script = format!("mount --bind root root/a/b && exec {} -r root -o img", env!("CARGO_BIN_EXE_jffs2-mkimage"));
+    let mut command = Command::new("unshare");
+    let output = command.current_dir(dir.path()).args(["-r", "-m", "sh", "-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    // Not everyone may mount.
+    if !text.contains("unshare") && !text.contains("mount:") {
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+        assert!(text.contains("root/a/b: the same directory as root, which it is in"), "{text}");
+    }
+    assert_eq!(names(dir.path()), ["root"]);
+}
+
+#[test]
+fn sources_that_cannot_be_read_leave_no_image() {
+    let dir = setup();
+    let at = |path: &str| dir.path().join(path);
+    let _socket = std::os::unix::net::UnixListener::bind(at("root/socket")).unwrap();
+    assert!(mkimage(dir.path(), "-r root -o img --verify").status.success(), "JFFS2 holds sockets");
+    fs::remove_file(at("img")).unwrap();
+    fs::write(at("table"), "# fine\n/dev d 755 0 0\n/dev/null c 666 0 0 1\n/hello f 600 70000 0\n").unwrap();
+    let error = error_of(&mkimage(dir.path(), "-r root -D table -o img"), 1);
+    assert!(error.contains("table: line 4: /hello: uid 70000 is over 65535"), "{error}");
+    fs::write(at("secret"), "").unwrap();
+    fs::set_permissions(at("secret"), fs::Permissions::from_mode(0o0)).unwrap();
+    // Root may read everything.
+    if fs::File::open(at("secret")).is_err() {
+        fs::rename(at("secret"), at("root/secret")).unwrap();
+        assert!(error_of(&mkimage(dir.path(), "-r root -o img"), 1).contains("root/secret: Permission denied"));
+        fs::remove_file(at("root/secret")).unwrap();
+    }
+    let error = error_of(&mkimage(dir.path(), "-r root -D none -o img"), 1);
+    assert!(error.contains("none: No such file"), "{error}");
+    assert!(!at("img").exists());
 }

@@ -289,6 +289,7 @@ prop_compose! {
             pad: if pad { Pad::Eraseblock } else { Pad::None },
             summary,
             sort,
+            first: Vec::new(),
             compress,
             threads: NonZeroUsize::new(1),
             nand: None,

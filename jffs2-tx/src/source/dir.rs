@@ -268,6 +268,31 @@ mod tests {
     }
 
     #[test]
+    fn only_directories_above_are_a_loop() {
+        let dir = host();
+        for path in ["a/b", "a/c", "b"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        let mut walk = Walk::start(dir.path()).unwrap();
+        walk.todo.clear();
+        let key = |path: &str| key_of(&fs::metadata(dir.path().join(path)).unwrap());
+        let mut enter =
+            |path: &str, key| walk.enter(ROOT, &dir.path().join(path), key).map_err(|error| error.to_string());
+        enter("a", key("a")).unwrap();
+        enter("a/b", key("a/b")).unwrap();
+        enter("a/c", key("a/b")).unwrap();
+        enter("b", key("a")).unwrap();
+        enter("a", key("a")).unwrap();
+        for above in ["", "a"] {
+            let error = enter("a/c", key(above)).unwrap_err();
+            assert!(
+                error.starts_with(&format!("the same directory as {}", dir.path().join(above).display())),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn decodes_the_hosts_device_numbers() {
         assert_eq!(device_of(0x0501), Device { major: 5, minor: 1 });
         assert_eq!(device_of(0x1231_2c45), Device { major: 300, minor: 74_565 });

@@ -1,7 +1,9 @@
 //! `jffs2-mkimage` under its own name.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +22,7 @@ use super::output;
 use super::progress::Progress;
 use super::source_args::SourceArgs;
 
-/// Build a JFFS2 image from directories, manifests and device tables.
+/// Build a JFFS2 image from directories, tar archives, manifests and device tables.
 #[derive(Parser)]
 #[command(name = "jffs2-mkimage", version, after_long_help = AFTER_HELP)]
 struct Args {
@@ -79,6 +81,11 @@ struct Args {
     #[command(flatten)]
     compress: CompressArgs,
 
+    /// Put these files first in the image, one behind the other in this order: what a boot loader reads. Of directories all
+    /// that is in them
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    first: Vec<OsString>,
+
     /// Print a report as one line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -103,8 +110,8 @@ contents are merged, anything else replaces what has its path. A device table ch
 what it makes has the modification time of its directory.
 
 With --manifest the contents of files come from DIR, the --root right behind it or else right before it, as they are \
-there now, and everything else from the manifest: DIR may have been extracted without root. A file that DIR has not got is an error; what is in DIR and not in the \
-manifest is left out, and said. Inodes get new numbers, symlinks the mode that Linux gives them.
+there now, and everything else from the manifest: DIR may have been extracted without root. A file that DIR has not \
+got is an error; what is in DIR and not in the manifest is left out, and said. Inodes get new numbers, symlinks the mode that Linux gives them.
 
 --json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
 inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
@@ -203,6 +210,7 @@ impl Args {
                 Some(Some(size)) => Pad::To(size),
             },
             summary: self.summary || header.is_some_and(|header| header.summaries),
+            first: self.first.iter().map(|path| path.as_bytes().to_vec()).collect(),
             sort: self.sort,
             compress: self.compress.compress(),
             threads: self.compress.threads(),

@@ -1,8 +1,10 @@
 //! What the image is built from: sources in the order of the command line.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Seek};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -10,8 +12,11 @@ use clap::{ArgGroup, ArgMatches, Command, FromArgMatches};
 use jffs2_archive::ArchiveError;
 use jffs2_mkimage::manifest::{self, Described};
 use jffs2_mkimage::source::devtable::{self, OnNoParent};
+use jffs2_mkimage::source::exclude::{self, Excludes};
+use jffs2_mkimage::source::host_xattrs::{self, Which};
 use jffs2_mkimage::source::overlay::{Layer, overlay};
 use jffs2_mkimage::source::squash;
+use jffs2_mkimage::source::swing::swing;
 use jffs2_mkimage::source::tar::{self, TarError};
 use jffs2_tx::inode_kind::Meta;
 use jffs2_tx::manifest::Header;
@@ -60,6 +65,34 @@ struct Given {
     /// Take away set-ID bits and the right of group and others to write
     #[arg(short = 'P', long)]
     squash_perms: bool,
+
+    /// Take over the extended attributes of files in directories, ACLs and SELinux labels included (archives' and
+    /// manifests' always are)
+    #[arg(long)]
+    with_xattr: bool,
+
+    /// Of the extended attributes in directories take over security.*
+    #[arg(long)]
+    with_selinux: bool,
+
+    /// Of the extended attributes in directories take over POSIX ACLs
+    #[arg(long)]
+    with_posix_acl: bool,
+
+    /// Leave out what the pattern matches, with all that is below: * ? [a-z] {a,b}, and ** for any directories. A pattern
+    /// without a slash matches names anywhere, one with a slash paths from the root, one with a slash at its end
+    /// directories only
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+
+    /// Patterns from a file, one a line; empty lines and lines that start with # do not count
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+
+    /// Put everything into the directory /NAME, and symlinks to it into the root: every later update then commits by one
+    /// directory entry, on any flash. Directories that hold nothing but directories stay in the root: they are mount points
+    #[arg(long, value_name = "NAME")]
+    swing: Option<OsString>,
 }
 
 /// One source.
@@ -129,7 +162,7 @@ impl SourceArgs {
         let mut last_header = None;
         for step in &self.steps {
             match step {
-                Step::Dir(path) => self.lay(&mut tree, SourceTree::from_dir(path)?.into())?,
+                Step::Dir(path) => self.lay(&mut tree, self.read_dir(path)?.into())?,
                 Step::Tar(path) => self.lay(&mut tree, read_tar(path)?)?,
                 Step::Manifest(path, contents) => {
                     let (header, layer) = read_manifest(path, contents.as_deref(), verify)?;
@@ -139,7 +172,32 @@ impl SourceArgs {
                 Step::Table(path) => apply_table(tree.get_or_insert_with(|| SourceTree::new(ROOT_META)), path)?,
             }
         }
-        Ok((tree.unwrap_or_else(|| SourceTree::new(ROOT_META)), last_header))
+        let tree = self.without_excluded(tree.unwrap_or_else(|| SourceTree::new(ROOT_META)))?;
+        match &self.given.swing {
+            Some(name) => Ok((swing(&tree, name.as_bytes()).context("--swing")?, last_header)),
+            None => Ok((tree, last_header)),
+        }
+    }
+
+    fn read_dir(&self, path: &Path) -> Result<SourceTree> {
+        let mut tree = SourceTree::from_dir(path)?;
+        let Given { with_xattr: all, with_selinux: security, with_posix_acl: acls, .. } = self.given;
+        if all || security || acls {
+            host_xattrs::read(&mut tree, path, Which { all, security, acls })?;
+        }
+        Ok(tree)
+    }
+
+    fn without_excluded(&self, tree: SourceTree) -> Result<SourceTree> {
+        let mut patterns = self.given.exclude.clone();
+        for path in &self.given.exclude_from {
+            let read = File::open(path).and_then(|file| exclude::patterns(BufReader::new(file)));
+            patterns.extend(read.with_context(|| path.display().to_string())?);
+        }
+        if patterns.is_empty() {
+            return Ok(tree);
+        }
+        Ok(Excludes::new(patterns).context("--exclude")?.apply(&tree)?)
     }
 
     /// Lays a tree over those before it.
