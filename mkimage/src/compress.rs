@@ -53,8 +53,8 @@ pub enum Pick {
 //     level     1     2     4     5     6     7     8     9    10    11    12
 //     CPU    0.99  1.35  1.43  1.54  1.81  1.98  2.45  2.77  7.95  10.4  14.3
 //     %      -0.4   1.6   1.9   2.8  2.94  2.97  3.01  3.02  4.53  4.61  4.62
-// All but 0.3 seconds is libdeflate's. The smallest of several levels is not worth their time: 0.001 % less than level 12
-// alone; rtime saves little more (0.01 %), and costs little (2 %).
+// All but 0.3 seconds is libdeflate's. The smallest of levels 12 and 9 is 0.003 % smaller than level 12 and takes 15 %
+// longer; rtime takes 2 %, and gains in files of a few equal bytes only.
 impl Compress {
     /// Everything is stored as it is.
     #[must_use]
