@@ -139,6 +139,7 @@ fn device_of(rdev: u64) -> Device {
 mod tests {
     use super::*;
     use std::ffi::OsStr;
+    use std::format;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
     use std::os::unix::net::UnixListener;
     use std::string::{String, ToString};

@@ -6,7 +6,7 @@ use jffs2_tx::source::{NodeId, ROOT, SourceError, SourceKind, SourceNode, Source
 
 /// Copies nodes of one tree into another one. What has two names that are copied is one node there, too.
 pub(super) struct Copier<'s> {
-    pub(super) from: &'s SourceTree,
+    from: &'s SourceTree,
     /// What has been copied, and as what.
     ids: HashMap<NodeId, NodeId>,
 }

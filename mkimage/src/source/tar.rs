@@ -219,17 +219,17 @@ struct InArchive {
 
 impl OpenContent for InArchive {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.place.read(From { file: &self.file, at: self.place.offset() })))
+        Ok(Box::new(self.place.read(Positioned { file: &self.file, at: self.place.offset() })))
     }
 }
 
 /// A file from an offset on, which others may read elsewhere.
-struct From<'f> {
+struct Positioned<'f> {
     file: &'f File,
     at: u64,
 }
 
-impl Read for From<'_> {
+impl Read for Positioned<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.file.read_at(buf, self.at)?;
         self.at += len as u64;
