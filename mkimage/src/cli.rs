@@ -4,5 +4,6 @@ mod compress_args;
 pub(crate) mod native;
 mod output;
 mod progress;
+mod report_args;
 mod source_args;
 pub(crate) mod sumtool;

@@ -53,10 +53,12 @@ mod pages;
 mod pipeline;
 mod plan;
 mod report;
+pub mod room;
 pub mod size;
 pub mod source;
 pub mod sumtool;
 mod tree;
+pub mod usage;
 mod verify;
 mod xattrs;
 
@@ -64,7 +66,7 @@ pub use compress::{Compress, Method, Pick};
 pub use file::HOLE_MIN;
 pub use options::{Options, Pad};
 pub use pages::data_bytes;
-pub use report::{Compressors, Report, Stored};
+pub use report::{Built, Compressors, Report, Stored};
 pub use verify::{VerifyError, verify};
 
 use compress::Encoder;
@@ -168,7 +170,7 @@ fn known_layouts() -> String {
 /// # Errors
 /// [`BuildError`], the first in the order of the image. What has been written by then is no image: throw it away.
 pub fn build(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Result<Report, BuildError> {
-    build_with(tree, options, out, &mut |_| {})
+    Ok(build_with(tree, options, out, &mut |_| {})?.report)
 }
 
 /// The same, and tells `progress` now and then how many bytes of files it is through with, out of [`data_bytes`].
@@ -180,14 +182,15 @@ pub fn build_with(
     options: &Options,
     out: &mut impl Write,
     progress: &mut dyn FnMut(u64),
-) -> Result<Report, BuildError> {
+) -> Result<Built, BuildError> {
     options.check()?;
     let Some(layout) = options.nand else {
         return build_data(tree, options, out, progress);
     };
     let mut nand = NandWriter::new(out, layout, options);
-    let report = build_data(tree, options, &mut nand, progress)?;
-    Ok(Report { bytes: nand.finish().map_err(BuildError::Write)?, ..report })
+    let mut built = build_data(tree, options, &mut nand, progress)?;
+    built.report.bytes = nand.finish().map_err(BuildError::Write)?;
+    Ok(built)
 }
 
 /// The image without spare bytes.
@@ -196,7 +199,7 @@ fn build_data(
     options: &Options,
     out: &mut impl Write,
     progress: &mut dyn FnMut(u64),
-) -> Result<Report, BuildError> {
+) -> Result<Built, BuildError> {
     let plan = Plan::new(tree, options)?;
     let read = |hand_out: &mut dyn FnMut(Batch) -> bool| read_files(tree, &plan, options.page_size, hand_out);
     let compressor = || {

@@ -34,6 +34,8 @@ pub(crate) struct Packer<W> {
     /// Those that got no summary, though they should.
     unlisted_blocks: u32,
     nodes: u64,
+    /// Bytes that the nodes take, with what pads them.
+    node_bytes: u64,
 }
 
 /// What a finished image measures.
@@ -61,6 +63,7 @@ impl<W: Write> Packer<W> {
             blocks: 0,
             unlisted_blocks: 0,
             nodes: 0,
+            node_bytes: 0,
         }
     }
 
@@ -71,6 +74,10 @@ impl<W: Write> Packer<W> {
 
     pub(crate) fn endian(&self) -> Endian {
         self.endian
+    }
+
+    pub(crate) fn node_bytes(&self) -> u64 {
+        self.node_bytes
     }
 
     pub(crate) fn dirent(&mut self, dirent: &Dirent<'_>) -> Result<(), BuildError> {
@@ -120,6 +127,7 @@ impl<W: Write> Packer<W> {
             None => self.place_unlisted(size)?,
         }
         self.nodes += 1;
+        self.node_bytes += size as u64;
         let end = self.block.len() + size;
         self.block.extend_from_slice(node);
         self.block.resize(end, 0xff);

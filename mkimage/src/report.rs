@@ -24,6 +24,16 @@ pub struct Report {
     pub compressors: Compressors,
 }
 
+/// What was built, and where in the tree the space went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The image.
+    pub report: Report,
+    /// Bytes of flash that the nodes of each inode of the tree take, by its [`NodeId`](jffs2_tx::source::NodeId): its data and
+    /// metadata, a directory's names, extended attributes that no inode before it has.
+    pub flash_bytes: Vec<u64>,
+}
+
 /// Files' data by how it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compressors {

@@ -8,11 +8,11 @@ use jffs2_tx::wire::{Compression, Dirent, Inode};
 
 use crate::compress::Encoder;
 use crate::file::FileWriter;
-use crate::packer::Packer;
+use crate::packer::{Packer, Size};
 use crate::pages::{Compressed, Pages};
 use crate::plan::Plan;
 use crate::xattrs::Xattrs;
-use crate::{BuildError, Options, Pad, Report};
+use crate::{BuildError, Built, Options, Pad, Report};
 
 /// The version of an inode's first node.
 const FIRST_VERSION: u32 = 1;
@@ -27,6 +27,8 @@ pub(crate) struct TreeWriter<'t, W, I> {
     encoder: Encoder,
     xattrs: Xattrs<'t>,
     report: Report,
+    /// Of each node of the tree.
+    flash_bytes: Vec<u64>,
 }
 
 impl<'t, W: Write, I: Iterator<Item = Compressed>> TreeWriter<'t, W, I> {
@@ -41,12 +43,20 @@ impl<'t, W: Write, I: Iterator<Item = Compressed>> TreeWriter<'t, W, I> {
             encoder: Encoder::new(&options.compress),
             xattrs: Xattrs::default(),
             report: Report::default(),
+            flash_bytes: vec![0; tree.nodes().len()],
         }
     }
 
     /// Writes all nodes of one inode.
     pub(crate) fn write(&mut self, id: NodeId) -> Result<(), BuildError> {
+        let before = self.packer.node_bytes();
         self.report.inodes += 1;
+        self.inode_nodes(id)?;
+        self.flash_bytes[id] = self.packer.node_bytes() - before;
+        Ok(())
+    }
+
+    fn inode_nodes(&mut self, id: NodeId) -> Result<(), BuildError> {
         match &self.tree.node(id).kind {
             SourceKind::Directory(_) => self.directory(id)?,
             SourceKind::File { size, .. } => self.file(id, *size)?,
@@ -65,10 +75,11 @@ impl<'t, W: Write, I: Iterator<Item = Compressed>> TreeWriter<'t, W, I> {
     }
 
     /// Ends the image.
-    pub(crate) fn finish(self, pad: Pad) -> Result<Report, BuildError> {
+    pub(crate) fn finish(self, pad: Pad) -> Result<Built, BuildError> {
         self.pages.finish();
-        let size = self.packer.finish(pad)?;
-        Ok(Report { bytes: size.bytes, eraseblocks: size.eraseblocks, nodes: size.nodes, ..self.report })
+        let Size { bytes, eraseblocks, nodes, .. } = self.packer.finish(pad)?;
+        let report = Report { bytes, eraseblocks, nodes, ..self.report };
+        Ok(Built { report, flash_bytes: self.flash_bytes })
     }
 
     fn directory(&mut self, id: NodeId) -> Result<(), BuildError> {

@@ -96,6 +96,32 @@ fn standard_output_and_the_report() {
 }
 
 #[test]
+fn reports_space_and_keeps_room_for_updates() {
+    let dir = setup();
+    let output = mkimage(dir.path(), "-r root -o img --report r.json --pad=1MiB --free 15 --json --verify");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("15 of 16 eraseblocks are free, 4 of them for the kernel; a transaction may take 10,"),
+        "{told}"
+    );
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&line["room"]["free"], &line["room"]["transaction_eraseblocks"]), (&15.into(), &10.into()));
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(dir.path().join("r.json")).unwrap()).unwrap();
+    for (key, value) in line.as_object().unwrap() {
+        assert_eq!(report.get(key), Some(value), "{key}");
+    }
+    let used = |path: &str, flash: u64| serde_json::json!({"path": path, "bytes": 6, "flash_bytes": flash});
+    assert_eq!(report["largest_files"], serde_json::json!([used("/hello", 76)]));
+    assert_eq!(report["directories"], serde_json::json!([used("/", 76 + 48 + 68)]));
+    assert!(["sources", "build", "verify"].iter().all(|phase| report["seconds"][phase].is_f64()), "{report}");
+
+    fs::remove_file(dir.path().join("img")).unwrap();
+    let text = error_of(&mkimage(dir.path(), "-r root -o img --flash-size 1MiB --free 16"), 1);
+    assert!(text.contains("leaves 15 of 16 eraseblocks free, --free wants 16"), "{text}");
+    assert_eq!(names(dir.path()), ["r.json", "root"]);
+}
+
+#[test]
 fn verifies_files_only() {
     let dir = setup();
     let output = mkimage(dir.path(), "-r root -o img --verify");
@@ -145,6 +171,8 @@ fn usage_errors() {
         "-r root -o img --compress zopfli",
         "-r root -o img --threads 0",
         "-r root -o - --verify",
+        "-r root -o img --free 3",
+        "-r root -o img --free 3 --pad",
     ] {
         let text = error_of(&mkimage(dir.path(), args), 2);
         assert!(text.starts_with("error: "), "{text}");

@@ -212,7 +212,7 @@ fn progress_counts_up_to_the_bytes_in_files() {
     for threads in THREADS {
         let mut seen = Vec::new();
         let options = Options { threads, ..Options::default() };
-        let report = build_with(&tree, &options, &mut io::sink(), &mut |done| seen.push(done)).unwrap();
+        let report = build_with(&tree, &options, &mut io::sink(), &mut |done| seen.push(done)).unwrap().report;
         assert!(seen.is_sorted() && seen.len() > 10, "{seen:?}");
         assert_eq!(seen.last(), Some(&report.data_bytes));
     }

@@ -2,16 +2,17 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
-use jffs2_mkimage::{Options, Pad, Report, build_with, data_bytes, verify};
+use jffs2_mkimage::{Built, Options, Pad, build_with, data_bytes, verify};
 use jffs2_tx::flash::OobLayout;
 use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
@@ -20,6 +21,7 @@ use jffs2_tx::wire::Endian;
 use super::compress_args::CompressArgs;
 use super::output;
 use super::progress::Progress;
+use super::report_args::{ReportArgs, Seconds};
 use super::source_args::SourceArgs;
 
 /// Build a JFFS2 image from directories, tar archives, manifests and device tables.
@@ -86,13 +88,8 @@ struct Args {
     #[arg(long, value_name = "PATH", num_args = 1..)]
     first: Vec<OsString>,
 
-    /// Print a report as one line of JSON on standard output
-    #[arg(long)]
-    json: bool,
-
-    /// Print a report on standard error
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 const AFTER_HELP: &str = "\
@@ -116,18 +113,24 @@ got is an error; what is in DIR and not in the manifest is left out, and said. I
 --json prints an object with bytes (of the image), eraseblocks (with nodes in them), nodes (inodes' and names'), \
 inodes, data_bytes (in files), hole_bytes (of those, in runs of zeros of 32 KiB and more, not stored), stored_bytes \
 (what the rest is compressed to), compressors (none, zlib, lzo, rtime, lzma, each with nodes, bytes in files and bytes \
-stored).
+stored); with --flash-size or --free also room (eraseblocks of the flash, free, kernel_reserve, transaction_eraseblocks, \
+transaction_bytes). --report writes these and largest_files and directories (each with path, bytes in files and \
+flash_bytes, what nodes take on the flash; directories with all that is below them) and seconds (sources, build, verify).
 
 Exit status: 0 for success, 1 for an error in the directory or in reading or writing, 2 for wrong usage.";
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    if args.output == Path::new("-") && (args.json || args.verify) {
-        let reason = match args.json {
+    if args.output == Path::new("-") && (args.report.json || args.verify) {
+        let reason = match args.report.json {
             true => "--json prints to standard output, so the image cannot go there: give -o a file",
             false => "--verify cannot read back what went to standard output: give -o a file",
         };
         Args::command().error(ErrorKind::ArgumentConflict, reason).exit();
+    }
+    if args.report.wants_flash_size() && !matches!(args.pad, Some(Some(_))) {
+        let reason = "--free has to know the size of the flash: give --flash-size or --pad=SIZE";
+        Args::command().error(ErrorKind::MissingRequiredArgument, reason).exit();
     }
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,26 +142,36 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let (mut tree, header) = args.sources.read(args.verify_contents)?;
+    let mut seconds = Seconds::default();
+    let (mut tree, header) = timed(&mut seconds.sources, || args.sources.read(args.verify_contents))?;
     if let Some(latest) = source_date_epoch()? {
         tree.clamp_mtimes(latest);
     }
     let options = args.options(header.as_ref());
-    let check = |file: &File| Ok(verify(&tree, file, &options)?);
-    let check: output::Check<'_> = if args.verify { Some(&check) } else { None };
-    let report = output::write(&args.output, |mut out| build_shown(&tree, &options, &mut out), check)?;
-    if args.verbose {
-        eprintln!("{}", in_words(&report));
-    }
-    if args.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?).context("standard output")?;
-    }
-    Ok(())
+    let mut verifying = 0.0;
+    let mut check = |file: &File| timed(&mut verifying, || Ok(verify(&tree, file, &options)?));
+    let check: output::Check<'_> = if args.verify { Some(&mut check) } else { None };
+    let write = |out: &mut dyn Write| {
+        let built = timed(&mut seconds.build, || build_shown(&tree, &options, out))?;
+        let room = args.report.room(&built.report, &options)?;
+        Ok((built, room))
+    };
+    let (built, room) = output::write(&args.output, write, check)?;
+    seconds.verify = verifying;
+    args.report.tell(&tree, &built, room, seconds)
 }
 
-fn build_shown(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Result<Report> {
+/// Does it and notes how many seconds it took.
+fn timed<T>(seconds: &mut f64, act: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let done = act();
+    *seconds = started.elapsed().as_millis() as f64 / 1000.0;
+    done
+}
+
+fn build_shown(tree: &SourceTree, options: &Options, mut out: &mut dyn Write) -> Result<Built> {
     let progress = Progress::new(data_bytes(tree));
-    Ok(build_with(tree, options, out, &mut |done| progress.set(done))?)
+    Ok(build_with(tree, options, &mut out, &mut |done| progress.set(done))?)
 }
 
 fn source_date_epoch() -> Result<Option<u32>> {
@@ -168,24 +181,6 @@ fn source_date_epoch() -> Result<Option<u32>> {
     let seconds = text.to_str().and_then(|text| text.parse::<u64>().ok());
     let seconds = seconds.context("SOURCE_DATE_EPOCH is not a number of seconds since 1970: correct or unset it")?;
     Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
-}
-
-fn in_words(report: &Report) -> String {
-    let Report { bytes, eraseblocks, nodes, inodes, data_bytes, hole_bytes, stored_bytes, compressors } = report;
-    let by = [
-        ("zlib", compressors.zlib),
-        ("lzo", compressors.lzo),
-        ("rtime", compressors.rtime),
-        ("lzma", compressors.lzma),
-        ("none", compressors.none),
-    ];
-    let by = by.iter().filter(|(_, part)| part.nodes > 0);
-    let by: Vec<_> = by.map(|(name, part)| format!("{name} {} in {}", part.bytes, part.stored)).collect();
-    format!(
-        "image {bytes} bytes, {eraseblocks} eraseblocks with {nodes} nodes of {inodes} inodes; files {data_bytes} \
-         bytes, {hole_bytes} of them in holes, the rest stored in {stored_bytes}: {}",
-        by.join(", ")
-    )
 }
 
 impl Args {

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 /// What has to hold of a written file before it gets its name.
-pub(crate) type Check<'a> = Option<&'a dyn Fn(&File) -> Result<()>>;
+pub(crate) type Check<'a> = Option<&'a mut dyn FnMut(&File) -> Result<()>>;
 
 /// Writes an image to `path`: `-` is standard output; a file appears, or is replaced, when it is complete, checked and on
 /// its disk; a device is written to.
