@@ -276,20 +276,17 @@ mod tests {
         }
         let mut walk = Walk::start(dir.path()).unwrap();
         walk.todo.clear();
-        let key = |path: &str| key_of(&fs::metadata(dir.path().join(path)).unwrap());
-        let mut enter =
-            |path: &str, key| walk.enter(ROOT, &dir.path().join(path), key).map_err(|error| error.to_string());
-        enter("a", key("a")).unwrap();
-        enter("a/b", key("a/b")).unwrap();
-        enter("a/c", key("a/b")).unwrap();
-        enter("b", key("a")).unwrap();
-        enter("a", key("a")).unwrap();
-        for above in ["", "a"] {
-            let error = enter("a/c", key(above)).unwrap_err();
-            assert!(
-                error.starts_with(&format!("the same directory as {}", dir.path().join(above).display())),
-                "{error}"
-            );
+        let at = |path: &str| dir.path().join(path);
+        let key = |path: &Path| key_of(&fs::metadata(path).unwrap());
+        let mut enter = |path: &str, of: &Path| walk.enter(ROOT, &at(path), key(of)).map_err(|error| error.to_string());
+        enter("a", &at("a")).unwrap();
+        enter("a/b", &at("a/b")).unwrap();
+        enter("a/c", &at("a/b")).unwrap();
+        enter("b", &at("a")).unwrap();
+        enter("a", &at("a")).unwrap();
+        for above in [dir.path(), &at("a")] {
+            let error = enter("a/c", above).unwrap_err();
+            assert!(error.starts_with(&format!("the same directory as {}, which", above.display())), "{error}");
         }
     }
 
