@@ -3,11 +3,14 @@
 //! is that tree.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use jffs2_mkimage::source::swing::swing;
+use jffs2_mkimage::sumtool::{self, Cleanmarkers};
 use jffs2_mkimage::{Compress, Method, Options, Pad, build, verify};
+use jffs2_tx::Endian;
 use jffs2_tx::flash::{FlashKind, Geometry, MemFlash};
 use jffs2_tx::source::SourceTree;
 use jffs2_tx_tests::agreement::Agreement;
@@ -49,6 +52,10 @@ fn every_variant(device: Device) -> Result<()> {
             agreement.add(Case::read_write(name, state), &seen);
         }
     }
+    let (state, seen) = built(device, &swing(&real, b"v1")?, &options(device, true))?;
+    agreement.add(Case::read_write("swung", state), &seen);
+    let (state, seen) = summarized(device, &real)?;
+    agreement.add(Case::read_write("sumtool", state), &seen);
     for seed in 0..SEEDS {
         let tree = random_tree(seed, device.block_size())?;
         let options = Options { sort: seed % 3 == 0, ..options(device, seed % 2 == 0) };
@@ -82,11 +89,28 @@ fn built(device: Device, tree: &SourceTree, options: &Options) -> Result<(State,
     let mut file = tempfile::tempfile()?;
     build(tree, options, &mut file)?;
     verify(tree, &file, options)?;
-    let image = bytes(&mut file)?;
+    seen_on(device, &bytes(&mut file)?)
+}
+
+/// The same for an image that got its summaries afterwards.
+fn summarized(device: Device, tree: &SourceTree) -> Result<(State, Arc<Seen>)> {
+    let image = image(device, tree, false)?;
+    let mut out = Vec::new();
+    let options = sumtool::Options {
+        endian: Endian::Little,
+        eraseblock: device.block_size(),
+        cleanmarkers: Cleanmarkers::AsRead,
+        pad: false,
+    };
+    sumtool::summarize(Cursor::new(image), &options, &mut out)?;
+    seen_on(device, &out)
+}
+
+fn seen_on(device: Device, image: &[u8]) -> Result<(State, Arc<Seen>)> {
     let size = u64::from(device.blocks()) * u64::from(device.block_size());
     let geometry = Geometry::new(FlashKind::Nor, size, device.block_size(), 1)?;
-    let seen = Seen::on(&MemFlash::with_data(geometry, image.clone()))?;
-    Ok((State::from_image(device, &image)?.with_cleanmarkers(), Arc::new(seen)))
+    let seen = Seen::on(&MemFlash::with_data(geometry, image.to_vec()))?;
+    Ok((State::from_image(device, image)?.with_cleanmarkers(), Arc::new(seen)))
 }
 
 fn bytes(file: &mut File) -> Result<Vec<u8>> {
