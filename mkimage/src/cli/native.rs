@@ -161,7 +161,7 @@ fn build_shown(tree: &SourceTree, options: &Options, out: &mut impl Write) -> Re
     Ok(build_with(tree, options, out, &mut |done| progress.set(done))?)
 }
 
-fn source_date_epoch() -> Result<Option<u32>> {
+pub(crate) fn source_date_epoch() -> Result<Option<u32>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
         return Ok(None);
     };
@@ -214,6 +214,7 @@ impl Args {
             sort: self.sort,
             compress: self.compress.compress(),
             threads: self.compress.threads(),
+            ..Options::default()
         }
     }
 }
