@@ -19,6 +19,7 @@ mod dir;
 mod grow;
 mod refusal;
 
+pub use dir::FromDir;
 pub use refusal::{Refusal, SourceError};
 #[cfg(feature = "write")]
 pub(crate) use refusal::{check_name, check_node, printable};

@@ -83,7 +83,7 @@ pub enum BuildError {
     #[error("eraseblock size {0} is not a power of two from 4 KiB to 16 MiB: take the flash's own")]
     Eraseblock(u32),
     /// The page size is not one that Linux has.
-    #[error("page size {0} is not a power of two from 512 bytes to 64 KiB: take the target CPU's, usually 4KiB")]
+    #[error("page size {0} is not a power of two from 256 bytes to 64 KiB: take the target CPU's, usually 4KiB")]
     PageSize(u32),
     /// libdeflate has no such level.
     #[error("zlib level {0} is not 1 to 12")]
@@ -99,6 +99,9 @@ pub enum BuildError {
         /// Eraseblock size, bytes.
         eraseblock: u32,
     },
+    /// A cleanmarker is a header at least, and leaves room for nodes.
+    #[error("cleanmarkers of {0} bytes: take 12, or at most half an eraseblock if the flash writes more at once")]
+    Cleanmarker(u32),
     /// The size to pad to is not one of a flash.
     #[error("cannot pad to {size} bytes: not a whole number of eraseblocks of {eraseblock} bytes below 4 GiB")]
     PadSize {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 
 use jffs2_tx::flash::{FlashKind, Geometry, GeometryError, OobLayout};
-use jffs2_tx::wire::Endian;
+use jffs2_tx::wire::{Endian, HEADER_SIZE};
 
 use crate::{BuildError, Compress, nand};
 
@@ -21,7 +21,9 @@ pub struct Options {
     /// For a NAND programmer: pages with so many spare bytes behind each, up to the end of the last eraseblock. ECC bytes are
     /// left to the programmer. One of [`LAYOUTS`](jffs2_tx::detect::LAYOUTS).
     pub nand: Option<OobLayout>,
-    /// Most bytes of a file in one node: the CPU's page size, a power of two from 512 bytes to 64 KiB.
+    /// Length of a cleanmarker, bytes: 12, or more where the flash writes more at once; at most half an eraseblock.
+    pub cleanmarker_size: u32,
+    /// Most bytes of a file in one node: the CPU's page size, a power of two from 256 bytes to 64 KiB.
     pub page_size: u32,
     /// What follows the last node.
     pub pad: Pad,
@@ -47,6 +49,8 @@ pub enum Pad {
     Eraseblock,
     /// 0xFF to this size of the image, bytes: a whole number of eraseblocks, less than 4 GiB.
     To(u64),
+    /// 0xFF to the end of its eraseblock, and on until the image has this size or more, bytes.
+    AtLeast(u64),
 }
 
 impl Default for Options {
@@ -56,6 +60,7 @@ impl Default for Options {
             eraseblock: 64 << 10,
             cleanmarkers: true,
             nand: None,
+            cleanmarker_size: HEADER_SIZE as u32,
             page_size: 4096,
             pad: Pad::None,
             summary: false,
@@ -76,6 +81,7 @@ impl Options {
         let eraseblock = self.eraseblock;
         let size = match self.pad {
             Pad::To(size) => size,
+            Pad::AtLeast(size) => size.max(1).next_multiple_of(u64::from(eraseblock).max(1)),
             Pad::None | Pad::Eraseblock => u64::from(eraseblock),
         };
         match Geometry::new(FlashKind::Nor, size, eraseblock, 1) {
@@ -84,8 +90,12 @@ impl Options {
             Ok(_) => {}
         }
         self.nand.map_or(Ok(()), |layout| nand::check(layout, eraseblock))?;
-        if !self.page_size.is_power_of_two() || !(512..=64 << 10).contains(&self.page_size) {
+        if !self.page_size.is_power_of_two() || !(256..=64 << 10).contains(&self.page_size) {
             return Err(BuildError::PageSize(self.page_size));
+        }
+        let marker = self.cleanmarker_size;
+        if self.cleanmarkers && !(HEADER_SIZE as u32..=eraseblock / 2).contains(&marker) {
+            return Err(BuildError::Cleanmarker(marker));
         }
         self.compress.check()
     }

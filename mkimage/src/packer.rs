@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use jffs2_tx::wire::{
-    Cleanmarker, Dirent, Endian, HEADER_SIZE, Header, INODE_SIZE, Inode, Summary, SummaryEntry, Xattr, Xref, nodetype,
+    Cleanmarker, Dirent, Endian, Header, INODE_SIZE, Inode, Summary, SummaryEntry, Xattr, Xref, nodetype,
 };
 
 use crate::{BuildError, Options, Pad};
@@ -53,7 +53,11 @@ impl<W: Write> Packer<W> {
             out,
             endian: options.endian,
             eraseblock: options.eraseblock as usize,
-            cleanmarker: if options.cleanmarkers && options.nand.is_none() { HEADER_SIZE } else { 0 },
+            cleanmarker: if options.cleanmarkers && options.nand.is_none() {
+                options.cleanmarker_size as usize
+            } else {
+                0
+            },
             with_summary: options.summary,
             block: Vec::with_capacity(options.eraseblock as usize),
             node: Vec::new(),
@@ -187,6 +191,7 @@ impl<W: Write> Packer<W> {
         self.write_out()?;
         let padding = match pad {
             Pad::To(size) => size.checked_sub(bytes).ok_or(BuildError::TooLarge { bytes, size })?,
+            Pad::AtLeast(size) => size.next_multiple_of(self.eraseblock as u64).saturating_sub(bytes),
             Pad::None | Pad::Eraseblock => 0,
         };
         self.block.resize(self.eraseblock, 0xff);

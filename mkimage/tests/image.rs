@@ -113,6 +113,11 @@ fn padding() {
         assert_eq!(size(Pad::To(to), false), to);
         assert_eq!(size(Pad::To(to), true), to);
     }
+    for (least, bytes) in [(0, 131_072), (131_072, 131_072), (131_073, 131_072 + 65_536), (1 << 20, 1 << 20)] {
+        assert_eq!(size(Pad::AtLeast(least), false), bytes);
+    }
+    let error = build(&tree, &Options { pad: Pad::AtLeast(1 << 32), ..Options::default() }, &mut io::sink());
+    assert!(matches!(error, Err(BuildError::PadSize { .. })));
     let fail = |to| build(&tree, &Options { pad: Pad::To(to), ..Options::default() }, &mut io::sink()).unwrap_err();
     assert!(matches!(fail(65_536), BuildError::TooLarge { bytes: 131_072, size: 65_536 }));
     for to in [0, 65_537, 1 << 32] {
@@ -128,8 +133,12 @@ fn refuses_odd_sizes() {
         let error = fail(Options { eraseblock, ..Options::default() });
         assert!(matches!(error, BuildError::Eraseblock(_)));
     }
-    for page_size in [0, 256, 4095, 1 << 17] {
+    for page_size in [0, 128, 4095, 1 << 17] {
         assert!(matches!(fail(Options { page_size, ..Options::default() }), BuildError::PageSize(_)));
+    }
+    for cleanmarker_size in [0, 11, (32 << 10) + 1, u32::MAX] {
+        let options = Options { cleanmarker_size, ..Options::default() };
+        assert!(matches!(fail(options), BuildError::Cleanmarker(_)));
     }
 }
 
@@ -278,13 +287,15 @@ prop_compose! {
 
 prop_compose! {
     fn layouts()(
-        big: bool, eraseblock in 12u32..18, cleanmarkers: bool, page_size in 9u32..17, pad: bool, summary: bool,
+        big: bool, eraseblock in 12u32..18, cleanmarkers: bool,
+        cleanmarker_size in prop_oneof![3 => Just(12), 1 => 12u32..300], page_size in 8u32..17, pad: bool, summary: bool,
         sort: bool, compress in prop_oneof![7 => Just(Compress::default()), 1 => compressions()],
     ) -> Options {
         Options {
             endian: if big { Endian::Big } else { Endian::Little },
             eraseblock: 1 << eraseblock,
             cleanmarkers,
+            cleanmarker_size,
             page_size: 1 << page_size,
             pad: if pad { Pad::Eraseblock } else { Pad::None },
             summary,

@@ -22,11 +22,62 @@ impl SourceTree {
     /// # Errors
     /// [`SourceError`] for the first file, by path in byte order, that JFFS2 cannot hold or the host cannot read.
     pub fn from_dir(path: &Path) -> Result<Self, SourceError> {
-        let mut walk = Walk::start(path).map_err(|reason| at(reason, path))?;
+        FromDir::default().read(path)
+    }
+}
+
+/// What all nodes of a directory's tree have alike, whatever the host has: JFFS2 need not be able to hold that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FromDir {
+    /// User and group, if not the host's.
+    pub owner: Option<(u16, u16)>,
+    /// Modification time, seconds since 1970, if not the host's.
+    pub mtime: Option<u32>,
+}
+
+impl FromDir {
+    /// The tree below the directory `path`: see [`SourceTree::from_dir`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read(self, path: &Path) -> Result<SourceTree, SourceError> {
+        let mut walk = Walk::start(self, path).map_err(|reason| at(reason, path))?;
         while let Some((parent, path)) = walk.todo.pop() {
             walk.visit(parent, &path).map_err(|reason| at(reason, &path))?;
         }
         Ok(walk.tree)
+    }
+
+    fn meta_of(self, host: &Metadata) -> Result<Meta, Refusal> {
+        let (uid, gid) = match self.owner {
+            Some(owner) => owner,
+            None => (
+                u16::try_from(host.uid()).map_err(|_| Refusal::Uid(host.uid().into()))?,
+                u16::try_from(host.gid()).map_err(|_| Refusal::Gid(host.gid().into()))?,
+            ),
+        };
+        let mtime = match self.mtime {
+            Some(mtime) => mtime,
+            None => u32::try_from(host.mtime()).map_err(|_| Refusal::Time(host.mtime()))?,
+        };
+        Ok(Meta { mode: host.mode() & 0o7777, uid, gid, mtime })
+    }
+
+    fn node_of(self, path: &Path, host: &Metadata) -> Result<SourceNode, Refusal> {
+        let mut meta = self.meta_of(host)?;
+        let kind = match FileKind::from_mode(host.mode()).ok_or(Refusal::Type(host.mode()))? {
+            FileKind::Directory => SourceKind::Directory(BTreeMap::new()),
+            FileKind::File => file_of(path, host)?,
+            FileKind::Symlink => {
+                meta.mode = SYMLINK_MODE;
+                SourceKind::Symlink(fs::read_link(path)?.into_os_string().into_vec())
+            }
+            FileKind::CharDevice => SourceKind::CharDevice(device_of(host.rdev())),
+            FileKind::BlockDevice => SourceKind::BlockDevice(device_of(host.rdev())),
+            FileKind::Fifo => SourceKind::Fifo,
+            FileKind::Socket => SourceKind::Socket,
+        };
+        Ok(SourceNode { meta, kind })
     }
 }
 
@@ -35,6 +86,7 @@ fn at(reason: Refusal, path: &Path) -> SourceError {
 }
 
 struct Walk {
+    alike: FromDir,
     tree: SourceTree,
     /// Where files with more than one name are in the tree, by device and inode number.
     links: BTreeMap<(u64, u64), NodeId>,
@@ -45,13 +97,13 @@ struct Walk {
 }
 
 impl Walk {
-    fn start(path: &Path) -> Result<Self, Refusal> {
+    fn start(alike: FromDir, path: &Path) -> Result<Self, Refusal> {
         let host = fs::metadata(path)?;
         if !host.is_dir() {
             return Err(Refusal::NotADirectory);
         }
-        let tree = SourceTree::new(meta_of(&host)?);
-        let mut walk = Self { tree, links: BTreeMap::new(), todo: Vec::new(), above: Vec::new() };
+        let tree = SourceTree::new(alike.meta_of(&host)?);
+        let mut walk = Self { alike, tree, links: BTreeMap::new(), todo: Vec::new(), above: Vec::new() };
         walk.enter(ROOT, path, key_of(&host))?;
         Ok(walk)
     }
@@ -63,7 +115,7 @@ impl Walk {
         if let Some(&id) = self.links.get(&key) {
             return self.tree.try_link(parent, name, id);
         }
-        let id = self.tree.try_add(parent, name, node_of(path, &host)?)?;
+        let id = self.tree.try_add(parent, name, self.alike.node_of(path, &host)?)?;
         if host.is_dir() {
             return self.enter(id, path, key);
         }
@@ -95,36 +147,10 @@ fn key_of(host: &Metadata) -> (u64, u64) {
     (host.dev(), host.ino())
 }
 
-fn node_of(path: &Path, host: &Metadata) -> Result<SourceNode, Refusal> {
-    let mut meta = meta_of(host)?;
-    let kind = match FileKind::from_mode(host.mode()).ok_or(Refusal::Type(host.mode()))? {
-        FileKind::Directory => SourceKind::Directory(BTreeMap::new()),
-        FileKind::File => file_of(path, host)?,
-        FileKind::Symlink => {
-            meta.mode = SYMLINK_MODE;
-            SourceKind::Symlink(fs::read_link(path)?.into_os_string().into_vec())
-        }
-        FileKind::CharDevice => SourceKind::CharDevice(device_of(host.rdev())),
-        FileKind::BlockDevice => SourceKind::BlockDevice(device_of(host.rdev())),
-        FileKind::Fifo => SourceKind::Fifo,
-        FileKind::Socket => SourceKind::Socket,
-    };
-    Ok(SourceNode { meta, kind })
-}
-
 fn file_of(path: &Path, host: &Metadata) -> Result<SourceKind, Refusal> {
     let size = u32::try_from(host.len()).map_err(|_| Refusal::FileSize(host.len()))?;
     File::open(path)?;
     Ok(SourceKind::File { size, content: Content::Path(path.to_path_buf()) })
-}
-
-fn meta_of(host: &Metadata) -> Result<Meta, Refusal> {
-    Ok(Meta {
-        mode: host.mode() & 0o7777,
-        uid: u16::try_from(host.uid()).map_err(|_| Refusal::Uid(host.uid().into()))?,
-        gid: u16::try_from(host.gid()).map_err(|_| Refusal::Gid(host.gid().into()))?,
-        mtime: u32::try_from(host.mtime()).map_err(|_| Refusal::Time(host.mtime()))?,
-    })
 }
 
 /// From `st_rdev` as Linux hosts give it: 12 + 20 bits of major and 8 + 24 bits of minor number, interleaved.
@@ -234,6 +260,8 @@ mod tests {
         assert!(SourceTree::from_dir(dir.path()).is_ok());
         set_mtime(dir.path(), far);
         assert!(refusal(&dir).starts_with(": the modification time"), "the root counts too");
+        let tree = FromDir { mtime: Some(9), owner: None }.read(dir.path()).unwrap();
+        assert!(tree.nodes().iter().all(|node| node.meta.mtime == 9));
     }
 
     #[test]
@@ -246,6 +274,8 @@ mod tests {
             assert!(refusal(&dir).starts_with("/f: uid 65536 is over 65535"));
             chown(&path, Some(65535), Some(70_000)).unwrap();
             assert!(refusal(&dir).starts_with("/f: gid 70000 is over 65535"));
+            let tree = FromDir { owner: Some((1, 2)), mtime: None }.read(dir.path()).unwrap();
+            assert!(tree.nodes().iter().all(|node| (node.meta.uid, node.meta.gid) == (1, 2)));
         }
     }
 

@@ -174,7 +174,7 @@ fn build_shown(tree: &SourceTree, options: &Options, mut out: &mut dyn Write) ->
     Ok(build_with(tree, options, &mut out, &mut |done| progress.set(done))?)
 }
 
-fn source_date_epoch() -> Result<Option<u32>> {
+pub(crate) fn source_date_epoch() -> Result<Option<u32>> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
         return Ok(None);
     };
@@ -209,6 +209,7 @@ impl Args {
             sort: self.sort,
             compress: self.compress.compress(),
             threads: self.compress.threads(),
+            ..Options::default()
         }
     }
 }

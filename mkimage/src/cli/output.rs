@@ -1,7 +1,7 @@
 //! Where an image goes: whole, or not at all.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -14,6 +14,9 @@ pub(crate) type Check<'a> = Option<&'a mut dyn FnMut(&File) -> Result<()>>;
 /// its disk; a device is written to.
 pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>, check: Check<'_>) -> Result<T> {
     if path == Path::new("-") {
+        if let Some(check) = check {
+            return write_checked(write, check);
+        }
         let mut out = BufWriter::new(io::stdout().lock());
         let written = write(&mut out)?;
         out.flush().context("standard output")?;
@@ -30,6 +33,16 @@ pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result
         }
         _ => replace(&real, shown, write, check),
     }
+}
+
+/// Writes a temporary file, and copies it to standard output when it has been checked.
+fn write_checked<T>(write: impl FnOnce(&mut dyn Write) -> Result<T>, check: &dyn Fn(&File) -> Result<()>) -> Result<T> {
+    let mut file = tempfile::tempfile().context("a temporary file")?;
+    let written = write(&mut file)?;
+    check(&file)?;
+    file.rewind().context("a temporary file")?;
+    io::copy(&mut file, &mut io::stdout().lock()).context("standard output")?;
+    Ok(written)
 }
 
 /// Writes a file beside `path` and renames it when it is complete.

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use jffs2_mkimage::{HOLE_MIN, Options};
 use jffs2_tx::codec::decode;
 use jffs2_tx::source::{ROOT, SourceKind, SourceTree};
-use jffs2_tx::wire::{Compression, Dirent, Header, Inode, Summary, SummaryEntry, nodetype, pad4};
+use jffs2_tx::wire::{Compression, Dirent, HEADER_SIZE, Header, Inode, Summary, SummaryEntry, nodetype, pad4};
 
 /// An eraseblock leaves less unused than the largest node that is never split takes: a symlink's without summaries,
 /// a dirent and its entry with them.
@@ -53,11 +53,10 @@ fn block_nodes<'a>(block: &'a [u8], options: &Options, last: bool, all: &mut Vec
     let mut at = 0;
     let mut expected = Vec::new();
     if options.cleanmarkers {
-        assert_eq!(
-            Header::parse(e, block),
-            Ok(Header { nodetype: nodetype::CLEANMARKER, totlen: 12, obsolete: false })
-        );
-        at = 12;
+        let totlen = options.cleanmarker_size;
+        assert_eq!(Header::parse(e, block), Ok(Header { nodetype: nodetype::CLEANMARKER, totlen, obsolete: false }));
+        at = pad4(totlen) as usize;
+        assert!(block[HEADER_SIZE..at].iter().all(|&b| b == 0xff), "garbage in the cleanmarker");
     }
     while let Ok(header) = Header::parse(e, &block[at..]) {
         assert!(!header.obsolete);
@@ -95,7 +94,10 @@ fn summary(block: &[u8], options: &Options, expected: &[SummaryEntry<'_>]) -> us
     assert_eq!(block.len(), options.eraseblock as usize);
     let start = Summary::locate(options.endian, block).unwrap();
     let summary = Summary::parse(options.endian, &block[start..]).unwrap();
-    assert_eq!((summary.cleanmarker, summary.padded), (if options.cleanmarkers { 12 } else { 0 }, 0));
+    assert_eq!(
+        (summary.cleanmarker, summary.padded),
+        (if options.cleanmarkers { options.cleanmarker_size } else { 0 }, 0)
+    );
     assert_eq!(summary.entries, expected);
     assert!(block.len() - start <= MAX_SUMMARY);
     start
