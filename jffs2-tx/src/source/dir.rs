@@ -304,7 +304,7 @@ mod tests {
         for path in ["a/b", "a/c", "b"] {
             fs::create_dir_all(dir.path().join(path)).unwrap();
         }
-        let mut walk = Walk::start(dir.path()).unwrap();
+        let mut walk = Walk::start(FromDir::default(), dir.path()).unwrap();
         walk.todo.clear();
         let at = |path: &str| dir.path().join(path);
         let key = |path: &Path| key_of(&fs::metadata(path).unwrap());

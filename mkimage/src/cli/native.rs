@@ -121,11 +121,8 @@ Exit status: 0 for success, 1 for an error in the directory or in reading or wri
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    if args.output == Path::new("-") && (args.report.json || args.verify) {
-        let reason = match args.report.json {
-            true => "--json prints to standard output, so the image cannot go there: give -o a file",
-            false => "--verify cannot read back what went to standard output: give -o a file",
-        };
+    if args.output == Path::new("-") && args.report.json {
+        let reason = "--json prints to standard output, so the image cannot go there: give -o a file";
         Args::command().error(ErrorKind::ArgumentConflict, reason).exit();
     }
     if args.report.wants_flash_size() && !matches!(args.pad, Some(Some(_))) {

@@ -20,7 +20,7 @@ use jffs2_mkimage::source::swing::swing;
 use jffs2_mkimage::source::tar::{self, TarError};
 use jffs2_tx::inode_kind::Meta;
 use jffs2_tx::manifest::Header;
-use jffs2_tx::source::SourceTree;
+use jffs2_tx::source::{FromDir, SourceTree};
 
 /// The root of a tree that no source says anything of.
 const ROOT_META: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
@@ -180,7 +180,9 @@ impl SourceArgs {
     }
 
     fn read_dir(&self, path: &Path) -> Result<SourceTree> {
-        let mut tree = SourceTree::from_dir(path)?;
+        // What gets other owners may have had any.
+        let squashed = self.given.squash || self.given.squash_uids;
+        let mut tree = FromDir { owner: squashed.then_some((0, 0)), ..FromDir::default() }.read(path)?;
         let Given { with_xattr: all, with_selinux: security, with_posix_acl: acls, .. } = self.given;
         if all || security || acls {
             host_xattrs::read(&mut tree, path, Which { all, security, acls })?;
