@@ -96,8 +96,8 @@ impl Args {
     }
 
     fn write(&self, tree: &SourceTree) -> Result<Report> {
-        let check = |file: &File| Ok(verify(tree, file, &self.options)?);
-        let check: output::Check<'_> = if self.test { Some(&check) } else { None };
+        let mut check = |file: &File| Ok(verify(tree, file, &self.options)?);
+        let check: output::Check<'_> = if self.test { Some(&mut check) } else { None };
         output::write(&self.output, |mut out| Ok(build(tree, &self.options, &mut out)?), check)
     }
 

@@ -36,7 +36,10 @@ pub(crate) fn write<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result
 }
 
 /// Writes a temporary file, and copies it to standard output when it has been checked.
-fn write_checked<T>(write: impl FnOnce(&mut dyn Write) -> Result<T>, check: &dyn Fn(&File) -> Result<()>) -> Result<T> {
+fn write_checked<T>(
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+    check: &mut dyn FnMut(&File) -> Result<()>,
+) -> Result<T> {
     let mut file = tempfile::tempfile().context("a temporary file")?;
     let written = write(&mut file)?;
     check(&file)?;

@@ -76,7 +76,7 @@ impl ReportArgs {
     /// There is less than what was asked for.
     pub(crate) fn room(&self, report: &Report, options: &Options) -> Result<Option<Room>> {
         let padded = match options.pad {
-            Pad::To(size) => Some(size),
+            Pad::To(size) | Pad::AtLeast(size) => Some(size),
             Pad::None | Pad::Eraseblock => None,
         };
         let Some(size) = self.flash_size.or(padded.filter(|_| self.free.is_some())) else { return Ok(None) };
