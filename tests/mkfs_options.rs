@@ -1,8 +1,8 @@
 //! Options that mkfs.jffs2 and its stand-in both take: whatever they are, the two images hold the same tree.
 //!
 //! What the README's table says of mkfs.jffs2 is allowed for: it writes no inode for the root, dates directories by what is
-//! in them, makes separate files of hard links, gives what a device table makes the time of day, keeps eight bits of device
-//! numbers, and crashes on pages over 4 KiB with LZO.
+//! in them, gives what a device table makes the time of day, keeps eight bits of device numbers, and crashes on pages over
+//! 4 KiB with LZO.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -157,8 +157,8 @@ impl Scene {
         // More than any tree here takes, in whole eraseblocks: without cleanmarkers mkfs.jffs2 pads to any size.
         match rng.below(5) {
             0 => args.push(pick(rng, &["-p", "--pad"])),
-            1 => args.push(format!("--pad={:#x}", 16 << 20)),
-            2 => args.push(format!("-p{}", (16 << 20) + (rng.below(8) << 18))),
+            1 => args.push(format!("--pad={:#x}", 8 << 20)),
+            2 => args.push(format!("-p{}", (8 << 20) + (rng.below(8) << 18))),
             _ => {}
         }
         let table = if rng.below(2) == 0 { self.table(rng) } else { Table::default() };
@@ -271,8 +271,6 @@ impl Found {
         let mut entries = ours::list(&flash, rules).expect("every path is read");
         entries.retain(|entry| entry.path != b".");
         for entry in &mut entries {
-            // mkfs.jffs2 makes several files of a hard link.
-            entry.nlink = 1;
             if entry.is_directory() || set.table.makes.iter().any(|path| entry.path[1..].starts_with(path)) {
                 entry.mtime = 0;
             }

@@ -49,7 +49,8 @@ pub enum Pad {
     Eraseblock,
     /// 0xFF to this size of the image, bytes: a whole number of eraseblocks, less than 4 GiB.
     To(u64),
-    /// 0xFF to the end of its eraseblock, and on until the image has this size or more, bytes.
+    /// 0xFF to the end of its eraseblock, then eraseblocks that are empty but for their cleanmarkers, which saves the first
+    /// mount erasing them, until the image has this size or more, bytes.
     AtLeast(u64),
 }
 

@@ -194,6 +194,9 @@ impl<W: Write> Packer<W> {
             Pad::AtLeast(size) => size.next_multiple_of(self.eraseblock as u64).saturating_sub(bytes),
             Pad::None | Pad::Eraseblock => 0,
         };
+        if matches!(pad, Pad::AtLeast(_)) {
+            self.mark();
+        }
         self.block.resize(self.eraseblock, 0xff);
         for _ in 0..padding / self.eraseblock as u64 {
             self.out.write_all(&self.block).map_err(BuildError::Write)?;
@@ -227,11 +230,16 @@ impl<W: Write> Packer<W> {
         if u64::from(self.blocks) * self.eraseblock as u64 > u64::from(u32::MAX) {
             return Err(BuildError::FourGib);
         }
+        self.mark();
+        Ok(())
+    }
+
+    /// Puts a cleanmarker, if there are to be any, in an empty eraseblock.
+    fn mark(&mut self) {
         if self.cleanmarker != 0 {
             Cleanmarker::emit(self.endian, &mut self.block, self.cleanmarker as u32);
             self.block.resize(self.cleanmarker.next_multiple_of(4), 0xff);
         }
-        Ok(())
     }
 
     /// Ends the eraseblock in a summary that reaches back to the last node, so that no space looks dirty; but not

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use jffs2_mkimage::{HOLE_MIN, Options};
+use jffs2_mkimage::{HOLE_MIN, Options, Pad};
 use jffs2_tx::codec::decode;
 use jffs2_tx::source::{ROOT, SourceKind, SourceTree};
 use jffs2_tx::wire::{Compression, Dirent, HEADER_SIZE, Header, Inode, Summary, SummaryEntry, nodetype, pad4};
@@ -41,7 +41,11 @@ pub(crate) enum Node<'a> {
 pub(crate) fn nodes<'a>(image: &'a [u8], options: &Options) -> Vec<Node<'a>> {
     let mut all = Vec::new();
     let blocks: Vec<_> = image.chunks(options.eraseblock as usize).collect();
-    let used = blocks.iter().rposition(|block| block.iter().any(|&b| b != 0xff)).unwrap();
+    let nodes_from = if options.cleanmarkers { pad4(options.cleanmarker_size) as usize } else { 0 };
+    let used = blocks.iter().rposition(|block| block[nodes_from..].iter().any(|&b| b != 0xff)).unwrap();
+    let marked = blocks[used + 1..].iter().filter(|block| block[0] != 0xff).count();
+    let marks = options.cleanmarkers && matches!(options.pad, Pad::AtLeast(_));
+    assert_eq!(marked, if marks { blocks.len() - used - 1 } else { 0 }, "empty eraseblocks with cleanmarkers");
     for (i, block) in blocks[..=used].iter().enumerate() {
         block_nodes(block, options, i == used, &mut all);
     }
