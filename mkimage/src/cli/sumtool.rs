@@ -13,6 +13,7 @@ use jffs2_tx::wire::Endian;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
 
+use super::getopt::{letter_of, once};
 use super::output;
 
 const HELP: &str = "\
@@ -95,7 +96,7 @@ fn parse(mut parser: Parser) -> Result<Command> {
     while let Some(arg) = parser.next()? {
         let letter = match arg {
             Short(letter) => letter,
-            Long(name) => letter_of(name)?,
+            Long(name) => letter_of(&LONG, name)?,
             Value(value) => {
                 warn(&format!("{} is no option and not used", value.to_string_lossy()));
                 continue;
@@ -123,22 +124,6 @@ fn parse(mut parser: Parser) -> Result<Command> {
     };
     let (Some(input), Some(output)) = (input, output) else { bail!("give an input (-i) and an output (-o)") };
     Ok(Command::Run(Args { input, output, options, verbose }))
-}
-
-/// A long option's letter; as with getopt, a name may be cut to what no other begins with.
-fn letter_of(name: &str) -> Result<char, lexopt::Error> {
-    let mut possible = LONG.iter().filter(|(long, _)| long.starts_with(name));
-    match (possible.next(), possible.next()) {
-        (Some((_, letter)), None) => Ok(*letter),
-        _ => Err(Long(name).unexpected()),
-    }
-}
-
-fn once(path: &mut Option<PathBuf>, value: OsString, what: &str) -> Result<()> {
-    match path.replace(value.into()) {
-        None => Ok(()),
-        Some(_) => bail!("more than one {what}: give one"),
-    }
 }
 
 fn size(value: &OsStr, parse: fn(&str) -> Result<u32, String>, what: &str) -> Result<u32> {

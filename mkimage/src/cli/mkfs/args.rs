@@ -14,6 +14,7 @@ use lexopt::Parser;
 
 use super::compressors::Compressors;
 use super::{Failure, HELP, note, size};
+use crate::cli::getopt::{letter_of, once};
 
 const VERSION: &str = concat!("mkfs.jffs2 (jffs2-mkimage) ", env!("CARGO_PKG_VERSION"), "\n");
 
@@ -111,7 +112,7 @@ impl Parsing {
             let letter = match arg {
                 Short(letter) if !letter.is_ascii_digit() => letter,
                 Short(letter) => return Err(Short(letter).unexpected().into()),
-                Long(name) => letter_of(name)?,
+                Long(name) => letter_of(&LONG, name)?,
                 Value(value) => {
                     note(&format!("{} is not used: values stand behind their option's =", value.to_string_lossy()));
                     continue;
@@ -197,29 +198,6 @@ impl Parsing {
         }
         self.args.options.compress = self.compressors.compress();
         Ok(Command::Build(Box::new(self.args)))
-    }
-}
-
-/// A long option's letter; a name may be cut to what no other begins with.
-fn letter_of(name: &str) -> Result<char, Failure> {
-    if let Some((_, letter)) = LONG.iter().find(|(long, _)| *long == name) {
-        return Ok(*letter);
-    }
-    let possible: Vec<_> = LONG.iter().filter(|(long, _)| long.starts_with(name)).collect();
-    match possible[..] {
-        [(_, letter)] => Ok(*letter),
-        [] => Err(Long(name).unexpected().into()),
-        _ => {
-            let names: Vec<_> = possible.iter().map(|(long, _)| format!("--{long}")).collect();
-            Err(Failure::Usage(format!("--{name} can be {}", names.join(" or "))))
-        }
-    }
-}
-
-fn once(path: &mut Option<PathBuf>, value: OsString, what: &str) -> Result<(), Failure> {
-    match path.replace(value.into()) {
-        None => Ok(()),
-        Some(_) => Err(anyhow!("more than one {what}: give one").into()),
     }
 }
 
