@@ -1,13 +1,16 @@
 //! The command line: what it writes, and how it fails.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use jffs2_mkimage::Options;
+use jffs2_mkimage::source::host_xattrs::{self, Which};
+use jffs2_mkimage::{Compress, Options, Pad, build};
 use jffs2_tx::flash::{FlashKind, Geometry, MemFlash};
+use jffs2_tx::source::{Extra, ROOT, SourceTree};
 use jffs2_tx::wire::Endian;
 use jffs2_tx::{Index, Rules, Tree};
 use walk::read_back;
@@ -72,6 +75,55 @@ fn builds_with_the_options_of_mkfs() {
         assert_eq!(built(&format!("-r root -o img {eight} --sort")).len(), 8 << 20);
     }
     assert_eq!(names(dir.path()), ["img", "root"]);
+}
+
+#[test]
+fn options_reach_the_library() {
+    let dir = setup();
+    let root = dir.path().join("root");
+    fs::create_dir(root.join("z")).unwrap();
+    let text: String = (0..9000).map(|line| format!("line {line}\n")).collect();
+    fs::write(root.join("text"), text).unwrap();
+    let tree = SourceTree::from_dir(&root).unwrap();
+    let plain = Options::default();
+    let rows = [
+        ("", plain.clone()),
+        ("-s 1024", Options { page_size: 1024, ..plain.clone() }),
+        ("-e 8KiB", Options { eraseblock: 8192, ..plain.clone() }),
+        ("-n", Options { cleanmarkers: false, ..plain.clone() }),
+        ("--sort", Options { sort: true, ..plain.clone() }),
+        ("--summary", Options { summary: true, ..plain.clone() }),
+        ("--pad", Options { pad: Pad::Eraseblock, ..plain.clone() }),
+        ("--first z", Options { first: vec![b"z".to_vec()], ..plain.clone() }),
+        ("--compress best", Options { compress: Compress::best(), ..plain }),
+    ];
+    let mut images = BTreeSet::new();
+    for (args, options) in &rows {
+        let output = mkimage(dir.path(), &format!("-r root -o img -l {args}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut image = Vec::new();
+        build(&tree, options, &mut image).unwrap();
+        assert!(fs::read(dir.path().join("img")).unwrap() == image, "{args}");
+        images.insert(image);
+    }
+    assert_eq!(images.len(), rows.len(), "each option makes a difference");
+}
+
+#[test]
+fn an_image_is_a_file_like_others() {
+    let dir = setup();
+    assert!(mkimage(dir.path(), "-r root -o img").status.success());
+    let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode();
+    assert_eq!(mode("img"), mode("root/hello"), "as the umask has it");
+}
+
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let dir = setup();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command(dir.path(), "-r root -o -").stdout(full).output().unwrap();
+    let error = error_of(&output, 1);
+    assert!(error.contains("No space left on device"), "{error}");
 }
 
 #[test]
@@ -356,6 +408,12 @@ fn attributes_of_the_host_are_taken_over() {
     let tar = "--format=pax --xattrs --xattrs-include=* --acls --numeric-owner -cf tar -C real .";
     assert!(Command::new("tar").current_dir(dir.path()).args(tar.split(' ')).status().unwrap().success());
     assert!(read("--tar tar").1 == image, "an archive says the same");
+
+    let mut tree = SourceTree::from_dir(&at("real")).unwrap();
+    tree.set_extra(ROOT, Extra { times: Some((1, 2)), xattrs: vec![] }).unwrap();
+    host_xattrs::read(&mut tree, &at("real"), Which { all: true, ..Which::default() }).unwrap();
+    let root = tree.extra(ROOT).unwrap();
+    assert_eq!((root.times, root.xattrs.len()), (Some((1, 2)), 1), "times stay");
 }
 
 #[test]

@@ -77,6 +77,30 @@ fn zeros_become_one_hole_node_from_32_kib_on() {
 }
 
 #[test]
+fn a_page_is_split_where_there_is_room_for_128_bytes() {
+    let options = Options {
+        cleanmarkers: false,
+        eraseblock: 8192,
+        page_size: 16 << 10,
+        compress: Compress::none(),
+        ..Options::default()
+    };
+    // Before the second file's data: two dirents, the root's inode, the first file, and the headers of both.
+    let before = 2 * 44 + 68 + 2 * 68;
+    for (room, len, parts) in
+        [(124, 1000, vec![1000]), (128, 1000, vec![128, 872]), (128, 128, vec![128]), (400, 404, vec![400, 4])]
+    {
+        let (image, report) = check(&tree_of(&[noise(8192 - before - room, 1), noise(len, 2)]), &options);
+        let second = nodes(&image, &options).into_iter().filter_map(|node| match node {
+            Node::Inode(inode, _) if inode.ino == 3 => Some(inode.dsize as usize),
+            _ => None,
+        });
+        assert_eq!(second.collect::<Vec<_>>(), parts, "{room} bytes left");
+        assert_eq!(report.eraseblocks, if len > room { 2 } else { 1 });
+    }
+}
+
+#[test]
 fn order_numbers_and_versions() {
     let mut tree = SourceTree::new(META);
     let dir = tree.add(ROOT, b"d", directory()).unwrap();

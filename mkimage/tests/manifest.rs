@@ -194,6 +194,22 @@ fn equal_attributes_are_stored_once_and_listed_in_summaries() {
 }
 
 #[test]
+fn acls_are_stored_as_linux_stores_them() {
+    let shown = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x05\0\xff\xff\xff\xff\x20\0\x05\0\xff\xff\xff\xff";
+    let little: &[u8] = b"\x01\0\0\0\x01\0\x07\0\x04\0\x05\0\x20\0\x05\0";
+    let big: &[u8] = b"\0\0\0\x01\0\x01\0\x07\0\x04\0\x05\0\x20\0\x05";
+    for (endian, stored) in [(Endian::Little, little), (Endian::Big, big)] {
+        for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+            let mut tree = SourceTree::new(Meta { mode: 0o755, uid: 0, gid: 0, mtime: 5 });
+            tree.set_extra(ROOT, Extra { times: None, xattrs: vec![attribute(name, shown)] }).unwrap();
+            let mut image = Vec::new();
+            build(&tree, &Options { endian, ..Options::default() }, &mut image).unwrap();
+            assert!(image.windows(stored.len()).any(|bytes| bytes == stored), "{name}, {endian:?}");
+        }
+    }
+}
+
+#[test]
 fn attributes_that_do_not_fit() {
     let meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 5 };
     let mut tree = SourceTree::new(meta);

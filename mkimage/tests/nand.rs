@@ -138,6 +138,9 @@ fn a_full_disk_is_an_error() {
         let options = Options { nand: Some(nand), eraseblock, ..Options::default() };
         let mut full = File::options().write(true).open("/dev/full").unwrap();
         assert!(matches!(build(&source(), &options, &mut full), Err(BuildError::Write(_))));
+        // A byte short: found when the last ones go out.
+        let mut short = vec![0; built(&options).0.len() - 1];
+        assert!(matches!(build(&source(), &options, &mut short.as_mut_slice()), Err(BuildError::Write(_))));
     }
 }
 

@@ -127,6 +127,8 @@ fn little_is_left_unused_where_pages_are_split() {
         // Rounding to words takes less than two bytes a node, a split leaves up to 16; what is too little to split adds.
         let limit = 2 * report.nodes + 24 * u64::from(report.eraseblocks);
         assert!(unused <= limit, "{unused} bytes, more than {limit}");
+        // Both parts of a split page are compressed; few are too short for that.
+        assert!(report.compressors.none.bytes < 4096, "{:?}", report.compressors);
     }
 }
 
@@ -177,6 +179,10 @@ fn the_first_failure_in_order_is_reported() {
         assert!(matches!(error, BuildError::Changed { .. }), "{error}");
         let error = build(&with_unreadable(&[150]), &options, &mut Full(100_000)).unwrap_err();
         assert!(matches!(error, BuildError::Write(_)), "{error}");
+        // The names take three eraseblocks: the disk is full in file 0, though 1, read together with it, has failed by then.
+        let small = Options { eraseblock: 4096, ..options };
+        let error = build(&with_unreadable(&[1]), &small, &mut Full(14_000)).unwrap_err();
+        assert!(matches!(error, BuildError::Write(_)), "{error}");
     }
 }
 
@@ -216,4 +222,8 @@ fn progress_counts_up_to_the_bytes_in_files() {
         assert!(seen.is_sorted() && seen.len() > 10, "{seen:?}");
         assert_eq!(seen.last(), Some(&report.data_bytes));
     }
+    // It is told for each batch: those have an end with empty files, too, or memory would not be bounded.
+    let mut count = 0;
+    build_with(&tree_of(&vec![vec![]; 5000]), &Options::default(), &mut io::sink(), &mut |_| count += 1).unwrap();
+    assert!(count > 4, "{count}");
 }

@@ -61,6 +61,18 @@ fn every_byte_of_a_node_counts_once() {
     assert_eq!((files.len(), files[0], files[1]), (LARGEST, ("/a/deep/linked", 5000), ("/a/19", 176)));
 }
 
+#[test]
+fn largest_files_are_those_that_take_most_flash() {
+    let mut tree = SourceTree::new(META);
+    for (name, bytes) in [("hole", vec![0; 1 << 20]), ("b", noise(500, 1)), ("a", noise(500, 2)), ("c", noise(501, 3))]
+    {
+        tree.add(ROOT, name.as_bytes(), file(bytes)).unwrap();
+    }
+    let built = build_with(&tree, &Options::default(), &mut std::io::sink(), &mut |_| {}).unwrap();
+    let found: Vec<_> = usage(&tree, &built).largest_files.into_iter().map(|used| used.path).collect();
+    assert_eq!(found, ["/c", "/a", "/b", "/hole"]);
+}
+
 /// Whether a transaction with so many bytes of new files, which do not compress, fits beside the image.
 fn fits(image: &[u8], geometry: Geometry, bytes: u64) -> bool {
     let mut flash = MemFlash::with_data(geometry, image.to_vec());

@@ -1,7 +1,7 @@
 //! --tar: the image of an archive is that of the directory which it was made of.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -120,6 +120,11 @@ fn of_entries_with_one_path_the_last_counts() {
     let listing = read_back(&built(dir.path(), "--tar -", &bytes), &Options::default());
     let paths: Vec<_> = listing.keys().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
     assert_eq!(paths, ["", "/d", "/d/x", "/d/x/f", "/first", "/gone", "/second"]);
+    let mut archive = tempfile::tempfile().unwrap();
+    archive.write_all(&bytes).unwrap();
+    archive.rewind().unwrap();
+    let nodes = jffs2_mkimage::source::tar::read(archive).unwrap().tree.nodes().len();
+    assert_eq!(nodes, paths.len(), "nothing is left of what was replaced: progress and sizes count all nodes");
     let content = |path: &str| listing[path.as_bytes()].content.clone();
     assert_eq!(
         (content("/first"), content("/second"), content("/gone")),

@@ -53,6 +53,10 @@ fn tree(change: &str) -> SourceTree {
     }
     match change {
         "mode" => tree.node_mut(directory).meta.mode = 0o700,
+        "label" => {
+            let Extra { xattrs, .. } = attributes("new");
+            tree.set_extra(directory, Extra { times: None, xattrs }).unwrap();
+        }
         "owner" => tree.node_mut(ROOT).meta.uid = 0,
         "mtime" => tree.node_mut(second).meta.mtime += 1,
         "ctime" => tree.set_extra(second, Extra { times: Some((5, 7)), ..attributes("old") }).unwrap(),
@@ -93,6 +97,7 @@ fn whatever_is_different_is_named() {
         ("link", "/z link", "what it is linked to"),
         ("split", "/z link", "what it is linked to"),
         ("xattr", "/second", "an extended attribute"),
+        ("label", "/directory", "an extended attribute"),
         ("mode", "/directory", "its mode, owner or time"),
         ("owner", "/", "its mode, owner or time"),
         ("mtime", "/second", "its mode, owner or time"),

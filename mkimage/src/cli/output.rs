@@ -67,3 +67,32 @@ fn replace<T>(
     file.persist(path).map_err(|error| error.error).with_context(&shown)?;
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    #[test]
+    fn an_image_has_its_name_when_it_is_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("img");
+        let names = || fs::read_dir(dir.path()).unwrap().count();
+        let image = |out: &mut dyn Write| Ok(out.write_all(b"image")?);
+        for before in [None, Some("old")] {
+            if let Some(old) = before {
+                fs::write(&path, old).unwrap();
+            }
+            let there = || fs::read_to_string(&path).ok();
+            let mut check = |file: &File| {
+                assert_eq!((file.metadata()?.len(), there().as_deref()), (5, before));
+                bail!("it is wrong")
+            };
+            let error = write(&path, image, Some(&mut check)).unwrap_err();
+            assert_eq!(format!("{error:#}"), format!("{}: it is wrong", path.display()));
+            assert_eq!((there().as_deref(), names()), (before, usize::from(before.is_some())));
+        }
+        write(&path, image, Some(&mut |_| Ok(()))).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names()), (b"image".to_vec(), 1));
+    }
+}

@@ -85,7 +85,7 @@ fn block_nodes<'a>(block: &'a [u8], options: &Options, last: bool, all: &mut Vec
         at += pad4(totlen) as usize;
     }
     assert!(!expected.is_empty(), "an eraseblock without nodes");
-    let end = if options.summary { summary(block, options, &expected) } else { block.len() };
+    let end = if options.summary { summary(block, at, options, &expected) } else { block.len() };
     assert!(block[at..end].iter().all(|&b| b == 0xff), "garbage after the last node");
     let listed: usize = expected.iter().map(SummaryEntry::size).sum();
     let unused = if options.summary { block.len() - at - Summary::flash_size(listed) } else { block.len() - at };
@@ -94,7 +94,8 @@ fn block_nodes<'a>(block: &'a [u8], options: &Options, last: bool, all: &mut Vec
     assert!(last || summary_full || unused < limit, "{unused} bytes wasted");
 }
 
-fn summary(block: &[u8], options: &Options, expected: &[SummaryEntry<'_>]) -> usize {
+/// Where the summary starts: right behind the last node, which ends at `nodes_end`, so that no space looks dirty.
+fn summary(block: &[u8], nodes_end: usize, options: &Options, expected: &[SummaryEntry<'_>]) -> usize {
     assert_eq!(block.len(), options.eraseblock as usize);
     let start = Summary::locate(options.endian, block).unwrap();
     let summary = Summary::parse(options.endian, &block[start..]).unwrap();
@@ -103,7 +104,7 @@ fn summary(block: &[u8], options: &Options, expected: &[SummaryEntry<'_>]) -> us
         (if options.cleanmarkers { options.cleanmarker_size } else { 0 }, 0)
     );
     assert_eq!(summary.entries, expected);
-    assert!(block.len() - start <= MAX_SUMMARY);
+    assert_eq!(block.len() - start, (block.len() - nodes_end).min(MAX_SUMMARY));
     start
 }
 
