@@ -120,10 +120,11 @@ fn an_image_is_a_file_like_others() {
 #[test]
 fn a_full_standard_output_is_an_error() {
     let dir = setup();
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = command(dir.path(), "-r root -o -").stdout(full).output().unwrap();
-    let error = error_of(&output, 1);
-    assert!(error.contains("No space left on device"), "{error}");
+    for args in ["-r root -o -", "-r root -o - --verify"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let error = error_of(&command(dir.path(), args).stdout(full).output().unwrap(), 1);
+        assert!(error.contains("No space left on device"), "{error}");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn write_checked<T>(
     let written = write(&mut file)?;
     check(&file)?;
     file.rewind().context("a temporary file")?;
-    io::copy(&mut file, &mut io::stdout().lock()).context("standard output")?;
+    let mut out = io::stdout().lock();
+    io::copy(&mut file, &mut out).and_then(|_| out.flush()).context("standard output")?;
     Ok(written)
 }
 
