@@ -1,9 +1,10 @@
 //! The command line: what it writes, and how it fails.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
@@ -248,7 +249,7 @@ fn errors_name_the_path_and_leave_no_image() {
     };
     fails("-r none -o img", "none: No such file");
     fails("-r root/hello -o img", "root/hello: not a directory");
-    fails("-r root -o none/img", "none/img: ");
+    fails("-r root -o none/img", "error: none/img: No such file or directory (os error 2)\n");
     fails("-r root -o root", "root: ");
     fails("-r root -o img -e 96K", "eraseblock size 98304");
     fails("-r root -o img -s 1M", "page size 1048576");
@@ -277,6 +278,28 @@ fn a_failed_build_keeps_the_old_image() {
     assert_ne!(fs::read(dir.path().join("img")).unwrap(), b"old");
     // A device is written to.
     assert!(mkimage(dir.path(), "-r root -o /dev/null").status.success());
+}
+
+#[test]
+fn nothing_stays_of_a_build_that_is_killed() {
+    let dir = setup();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    let mut random = File::open("/dev/urandom").unwrap().take(32 << 20);
+    io::copy(&mut random, &mut File::create(dir.path().join("root/big")).unwrap()).unwrap();
+    let mut child = command(dir.path(), "-r root -o out/img --compress best --threads 1").spawn().unwrap();
+    let open_files = PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let out = fs::canonicalize(dir.path().join("out")).unwrap();
+    let writes = || {
+        let open = fs::read_dir(&open_files).unwrap();
+        let mut places = open.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        places.any(|place| place.starts_with(&out))
+    };
+    while !writes() {
+        assert!(child.try_wait().unwrap().is_none(), "killed before it was done");
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(names(&out), [""; 0]);
 }
 
 #[test]

@@ -2,10 +2,21 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use tempfile::TempPath;
+
+/// What temporary names begin with.
+const PREFIX: &str = ".jffs2-mkimage-";
+/// Permissions of images, but for the umask.
+const MODE: u32 = 0o666;
+/// Where Linux shows the files that the program has open.
+const OPEN_FILES: &str = "/proc/self/fd";
 
 /// What has to hold of a written file before it gets its name.
 pub(crate) type Check<'a> = Option<&'a mut dyn FnMut(&File) -> Result<()>>;
@@ -49,7 +60,7 @@ fn write_checked<T>(
     Ok(written)
 }
 
-/// Writes a file beside `path` and renames it when it is complete.
+/// Writes a file that gets its name when it is complete.
 fn replace<T>(
     path: &Path,
     shown: impl Fn() -> String,
@@ -57,16 +68,35 @@ fn replace<T>(
     check: Check<'_>,
 ) -> Result<T> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".jffs2-mkimage-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .with_context(&shown)?;
-    let written = write(file.as_file_mut())?;
-    file.as_file().sync_all().with_context(&shown)?;
-    check.map_or(Ok(()), |check| check(file.as_file())).with_context(&shown)?;
-    file.persist(path).map_err(|error| error.error).with_context(&shown)?;
+    let (mut file, name) = unfinished(folder).with_context(&shown)?;
+    let written = write(&mut file)?;
+    file.sync_all().with_context(&shown)?;
+    check.map_or(Ok(()), |check| check(&file)).with_context(&shown)?;
+    let name = name.map_or_else(|| link(&file, folder), Ok).with_context(&shown)?;
+    name.persist(path).map_err(|error| error.error).with_context(&shown)?;
     Ok(written)
+}
+
+/// A file to write to. It has no name where the host knows such files: nothing stays of it if the program is killed.
+fn unfinished(folder: &Path) -> io::Result<(File, Option<TempPath>)> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::from_raw_mode(MODE)) {
+        Ok(file) if Path::new(OPEN_FILES).is_dir() => Ok((file.into(), None)),
+        Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+            let permissions = Permissions::from_mode(MODE);
+            let named = tempfile::Builder::new().prefix(PREFIX).permissions(permissions).tempfile_in(folder)?;
+            let (file, name) = named.into_parts();
+            Ok((file, Some(name)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a file without a name one in `folder`, to be renamed: a link cannot replace the image that is there.
+fn link(file: &File, folder: &Path) -> io::Result<TempPath> {
+    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+    let link = |name: &Path| Ok(rustix::fs::linkat(CWD, &open, CWD, name, AtFlags::SYMLINK_FOLLOW)?);
+    Ok(tempfile::Builder::new().prefix(PREFIX).make_in(folder, link)?.into_temp_path())
 }
 
 #[cfg(test)]
