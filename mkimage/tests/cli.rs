@@ -303,6 +303,27 @@ fn nothing_stays_of_a_build_that_is_killed() {
 }
 
 #[test]
+fn what_stays_out_and_owners_that_go_need_not_fit() {
+    let dir = setup();
+    let path = |name: &str| dir.path().join("root").join(name);
+    fs::create_dir(path("lost+found")).unwrap();
+    fs::write(path("lost+found").join("n".repeat(255)), "").unwrap();
+    error_of(&mkimage(dir.path(), "-r root -o img"), 1);
+    assert!(mkimage(dir.path(), "-r root -o img --exclude lost+found/").status.success());
+    fs::remove_dir_all(path("lost+found")).unwrap();
+    // Only root may give files away.
+    if std::os::unix::fs::chown(path("hello"), Some(70_000), Some(80_000)).is_ok() {
+        error_of(&mkimage(dir.path(), "-r root -o img"), 1);
+        for squash in ["-U", "-q"] {
+            assert!(mkimage(dir.path(), &format!("-r root -o img {squash}")).status.success());
+            let listing = read_back(&fs::read(dir.path().join("img")).unwrap(), &Options::default());
+            let hello = &listing[&b"/hello"[..]];
+            assert_eq!((hello.uid, hello.gid), (0, 0));
+        }
+    }
+}
+
+#[test]
 fn source_date_epoch_lowers_times() {
     let dir = setup();
     let times = |epoch: &str| -> Vec<u32> {

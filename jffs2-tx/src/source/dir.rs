@@ -41,9 +41,19 @@ impl FromDir {
     /// # Errors
     /// The same.
     pub fn read(self, path: &Path) -> Result<SourceTree, SourceError> {
+        self.read_wanted(path, |_, _| true)
+    }
+
+    /// The tree of what is `wanted` below the directory `path`: asked are paths from there on, and whether they are
+    /// directories. What is not wanted is not opened, and JFFS2 need not be able to hold it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_wanted(self, path: &Path, wanted: impl Fn(&Path, bool) -> bool) -> Result<SourceTree, SourceError> {
         let mut walk = Walk::start(self, path).map_err(|reason| at(reason, path))?;
+        let wanted = |at: &Path, is_directory| at.strip_prefix(path).is_ok_and(|below| wanted(below, is_directory));
         while let Some((parent, path)) = walk.todo.pop() {
-            walk.visit(parent, &path).map_err(|reason| at(reason, &path))?;
+            walk.visit(parent, &path, wanted).map_err(|reason| at(reason, &path))?;
         }
         Ok(walk.tree)
     }
@@ -108,9 +118,12 @@ impl Walk {
         Ok(walk)
     }
 
-    fn visit(&mut self, parent: NodeId, path: &Path) -> Result<(), Refusal> {
+    fn visit(&mut self, parent: NodeId, path: &Path, wanted: impl Fn(&Path, bool) -> bool) -> Result<(), Refusal> {
         let name = path.file_name().unwrap_or_default().as_bytes();
         let host = fs::symlink_metadata(path)?;
+        if !wanted(path, host.is_dir()) {
+            return Ok(());
+        }
         let key = key_of(&host);
         if let Some(&id) = self.links.get(&key) {
             return self.tree.try_link(parent, name, id);
@@ -296,6 +309,20 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
             assert!(refusal(&dir).starts_with("/secret: "));
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_may_be_what_cannot_be_held() {
+        let dir = host();
+        fs::create_dir_all(dir.path().join("kept/out")).unwrap();
+        fs::write(dir.path().join("kept/out").join("n".repeat(255)), b"").unwrap();
+        File::create(dir.path().join("big")).unwrap().set_len(1 << 32).unwrap();
+        fs::write(dir.path().join("out"), b"").unwrap();
+        let wanted = |path: &Path, is_directory| path != Path::new("big") && !(is_directory && path.ends_with("out"));
+        let tree = FromDir::default().read_wanted(dir.path(), wanted).unwrap();
+        let names: Vec<_> = tree.children(ROOT).map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"kept"[..], b"out"]);
+        assert_eq!(tree.nodes().len(), 3);
     }
 
     #[test]

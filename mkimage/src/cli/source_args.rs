@@ -158,11 +158,12 @@ impl SourceArgs {
     /// What is to be in the image, and what an image of it was like if there is a manifest: of several the last counts.
     /// With `verify`, files must have the contents that manifests have.
     pub(crate) fn read(&self, verify: bool) -> Result<(SourceTree, Option<Header>)> {
+        let excludes = self.excludes()?;
         let mut tree = None;
         let mut last_header = None;
         for step in &self.steps {
             match step {
-                Step::Dir(path) => self.lay(&mut tree, self.read_dir(path)?.into())?,
+                Step::Dir(path) => self.lay(&mut tree, self.read_dir(path, &excludes)?.into())?,
                 Step::Tar(path) => self.lay(&mut tree, read_tar(path)?)?,
                 Step::Manifest(path, contents) => {
                     let (header, layer) = read_manifest(path, contents.as_deref(), verify)?;
@@ -172,17 +173,21 @@ impl SourceArgs {
                 Step::Table(path) => apply_table(tree.get_or_insert_with(|| SourceTree::new(ROOT_META)), path)?,
             }
         }
-        let tree = self.without_excluded(tree.unwrap_or_else(|| SourceTree::new(ROOT_META)))?;
+        let mut tree = tree.unwrap_or_else(|| SourceTree::new(ROOT_META));
+        if !excludes.is_empty() {
+            tree = excludes.apply(&tree)?;
+        }
         match &self.given.swing {
             Some(name) => Ok((swing(&tree, name.as_bytes()).context("--swing")?, last_header)),
             None => Ok((tree, last_header)),
         }
     }
 
-    fn read_dir(&self, path: &Path) -> Result<SourceTree> {
+    fn read_dir(&self, path: &Path, excludes: &Excludes) -> Result<SourceTree> {
         // What gets other owners may have had any.
         let squashed = self.given.squash || self.given.squash_uids;
-        let mut tree = FromDir { owner: squashed.then_some((0, 0)), ..FromDir::default() }.read(path)?;
+        let alike = FromDir { owner: squashed.then_some((0, 0)), ..FromDir::default() };
+        let mut tree = alike.read_wanted(path, |path, is_directory| !excludes.matches(path, is_directory))?;
         let Given { with_xattr: all, with_selinux: security, with_posix_acl: acls, .. } = self.given;
         if all || security || acls {
             host_xattrs::read(&mut tree, path, Which { all, security, acls })?;
@@ -190,16 +195,13 @@ impl SourceArgs {
         Ok(tree)
     }
 
-    fn without_excluded(&self, tree: SourceTree) -> Result<SourceTree> {
+    fn excludes(&self) -> Result<Excludes> {
         let mut patterns = self.given.exclude.clone();
         for path in &self.given.exclude_from {
             let read = File::open(path).and_then(|file| exclude::patterns(BufReader::new(file)));
             patterns.extend(read.with_context(|| path.display().to_string())?);
         }
-        if patterns.is_empty() {
-            return Ok(tree);
-        }
-        Ok(Excludes::new(patterns).context("--exclude")?.apply(&tree)?)
+        Excludes::new(patterns).context("--exclude")
     }
 
     /// Lays a tree over those before it.

@@ -55,16 +55,27 @@ impl Excludes {
         Ok(Self { all: all.build()?, directories: directories.build()? })
     }
 
+    /// Whether nothing stays out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.directories.is_empty()
+    }
+
     /// The tree without what the patterns match.
     ///
     /// # Errors
     /// None but of trees that hold what the format cannot.
     pub fn apply(&self, tree: &SourceTree) -> Result<SourceTree, SourceError> {
         Copier::new(tree).all(|path, id| {
-            let path = Path::new(OsStr::from_bytes(path));
             let is_directory = matches!(tree.node(id).kind, SourceKind::Directory(_));
-            !(self.all.is_match(path) || is_directory && self.directories.is_match(path))
+            !self.matches(Path::new(OsStr::from_bytes(path)), is_directory)
         })
+    }
+
+    /// Whether a path, without a slash in front, stays out.
+    #[must_use]
+    pub fn matches(&self, path: &Path, is_directory: bool) -> bool {
+        self.all.is_match(path) || is_directory && self.directories.is_match(path)
     }
 }
 
