@@ -103,7 +103,7 @@ pub enum BuildError {
     #[error("cleanmarkers of {0} bytes: take 12, or at most half an eraseblock if the flash writes more at once")]
     Cleanmarker(u32),
     /// The size to pad to is not one of a flash.
-    #[error("cannot pad to {size} bytes: not a whole number of eraseblocks of {eraseblock} bytes below 4 GiB")]
+    #[error("{size} bytes are no size of a flash: not a whole number of eraseblocks of {eraseblock} bytes below 4 GiB")]
     PadSize {
         /// Size asked for, bytes.
         size: u64,

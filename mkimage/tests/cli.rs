@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -250,11 +251,14 @@ fn errors_name_the_path_and_leave_no_image() {
     fails("-r none -o img", "none: No such file");
     fails("-r root/hello -o img", "root/hello: not a directory");
     fails("-r root -o none/img", "error: none/img: No such file or directory (os error 2)\n");
+    fails("-r root -o /dev/full", "error: /dev/full: cannot write the image: No space left");
+    fails("--tar root -o img", "error: root: a directory, no archive: give it to --root");
+    fails("-r root -o img --exclude [", "'**/[': unclosed character class; missing ']'\n");
     fails("-r root -o root", "root: ");
     fails("-r root -o img -e 96K", "eraseblock size 98304");
     fails("-r root -o img -s 1M", "page size 1048576");
-    fails("-r root -o img -p 100000", "cannot pad to 100000 bytes");
-    fails("-r root -o img -p 0", "cannot pad to 0 bytes");
+    fails("-r root -o img -p 100000", "100000 bytes are no size of a flash");
+    fails("-r root -o img -p 0", "0 bytes are no size of a flash");
     for i in 0..1000 {
         fs::write(dir.path().join(format!("root/{i}")), "").unwrap();
     }
@@ -262,6 +266,8 @@ fn errors_name_the_path_and_leave_no_image() {
     let name = "n".repeat(255);
     fs::write(dir.path().join("root").join(&name), "").unwrap();
     fails("-r root -o img", &format!("root/{name}: the name is 255 bytes long"));
+    let sumtool = command(dir.path(), "-i root -o img").arg0("sumtool").output().unwrap();
+    assert_eq!(sumtool.stderr, b"sumtool: error!: root: is a directory\n");
     assert_eq!(names(dir.path()), ["root"]);
 }
 

@@ -316,7 +316,7 @@ fn errors() {
         ("-d root -o img -s 100", "page size 100"),
         ("-d root -o img -s x", "--pagesize x"),
         ("-d root -o img --pad=8MB", "--pad 8MB"),
-        ("-d root -o img --pad=0x100000000", "cannot pad to 4294967296 bytes"),
+        ("-d root -o img --pad=0x100000000", "4294967296 bytes are no size of a flash"),
         ("-d root -o img -c 11", "cleanmarkers of 11 bytes"),
         ("-d root -o img -c 40000", "cleanmarkers of 40000 bytes"),
         ("-d root -o img -i old", "--incremental old"),

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
-use jffs2_mkimage::{Built, Options, Pad, build_with, data_bytes, verify};
+use jffs2_mkimage::{BuildError, Built, Options, Pad, build_with, data_bytes, verify};
 use jffs2_tx::flash::OobLayout;
 use jffs2_tx::manifest::Header;
 use jffs2_tx::source::SourceTree;
@@ -149,7 +149,8 @@ fn run(args: &Args) -> Result<()> {
     let mut check = |file: &File| timed(&mut verifying, || Ok(verify(&tree, file, &options)?));
     let check: output::Check<'_> = if args.verify { Some(&mut check) } else { None };
     let write = |out: &mut dyn Write| {
-        let built = timed(&mut seconds.build, || build_shown(&tree, &options, out))?;
+        let built =
+            timed(&mut seconds.build, || build_shown(&tree, &options, out)).map_err(|error| args.name(error))?;
         let room = args.report.room(&built.report, &options)?;
         Ok((built, room))
     };
@@ -166,9 +167,9 @@ fn timed<T>(seconds: &mut f64, act: impl FnOnce() -> T) -> T {
     done
 }
 
-fn build_shown(tree: &SourceTree, options: &Options, mut out: &mut dyn Write) -> Result<Built> {
+fn build_shown(tree: &SourceTree, options: &Options, mut out: &mut dyn Write) -> Result<Built, BuildError> {
     let progress = Progress::new(data_bytes(tree));
-    Ok(build_with(tree, options, &mut out, &mut |done| progress.set(done))?)
+    build_with(tree, options, &mut out, &mut |done| progress.set(done))
 }
 
 pub(crate) fn source_date_epoch() -> Result<Option<u32>> {
@@ -181,6 +182,14 @@ pub(crate) fn source_date_epoch() -> Result<Option<u32>> {
 }
 
 impl Args {
+    /// Names the image in the error of its own file; others have a path of the source.
+    fn name(&self, error: BuildError) -> anyhow::Error {
+        match error {
+            BuildError::Write(_) => anyhow::Error::from(error).context(self.output.display().to_string()),
+            error => error.into(),
+        }
+    }
+
     /// What is not given is as in the manifest's header.
     fn options(&self, header: Option<&Header>) -> Options {
         let of_host = if cfg!(target_endian = "little") { Endian::Little } else { Endian::Big };

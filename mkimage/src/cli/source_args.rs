@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{ArgGroup, ArgMatches, Command, FromArgMatches};
 use jffs2_archive::ArchiveError;
 use jffs2_mkimage::manifest::{self, Described};
@@ -229,8 +229,9 @@ fn read_tar(path: &Path) -> Result<Layer> {
     } else {
         File::open(path).with_context(shown)?
     };
-    let is_at_start =
-        file.metadata().with_context(shown)?.is_file() && (&file).stream_position().with_context(shown)? == 0;
+    let host = file.metadata().with_context(shown)?;
+    ensure!(!host.is_dir(), "{}: a directory, no archive: give it to --root", shown());
+    let is_at_start = host.is_file() && (&file).stream_position().with_context(shown)? == 0;
     let file = if is_at_start { file } else { spool(file).with_context(shown)? };
     tar::read(file).map_err(with_command).with_context(shown)
 }

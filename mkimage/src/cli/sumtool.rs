@@ -152,6 +152,9 @@ impl Args {
 /// The image, which is read twice: what comes from a pipe is copied to a temporary file.
 fn open(path: &Path) -> io::Result<File> {
     let mut file = File::open(if path == Path::new("-") { Path::new("/dev/stdin") } else { path })?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     if file.stream_position().is_ok() {
         return Ok(file);
     }

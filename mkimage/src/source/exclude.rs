@@ -26,7 +26,7 @@ pub struct Excludes {
 #[derive(Debug, thiserror::Error)]
 pub enum ExcludeError {
     /// Not a pattern.
-    #[error("{0}")]
+    #[error(transparent)]
     Pattern(#[from] globset::Error),
     /// It would match the root, or nothing.
     #[error("pattern `{0}`: no name in it")]
