@@ -123,7 +123,7 @@ fn of_entries_with_one_path_the_last_counts() {
     let mut archive = tempfile::tempfile().unwrap();
     archive.write_all(&bytes).unwrap();
     archive.rewind().unwrap();
-    let nodes = jffs2_mkimage::source::tar::read(archive).unwrap().tree.nodes().len();
+    let nodes = jffs2_mkimage::source::tar::read(archive, None).unwrap().tree.nodes().len();
     assert_eq!(nodes, paths.len(), "nothing is left of what was replaced: progress and sizes count all nodes");
     let content = |path: &str| listing[path.as_bytes()].content.clone();
     assert_eq!(
@@ -134,6 +134,21 @@ fn of_entries_with_one_path_the_last_counts() {
     let again = Made::default().file("second", b"one").add(back.clone(), b"").add(back, b"").end();
     let listing = read_back(&built(dir.path(), "--tar -", &again), &Options::default());
     assert_eq!(listing[&b"/second"[..]].same_as, b"/first");
+}
+
+#[test]
+fn owners_that_are_squashed_need_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut in_header = header("header", EntryType::Regular, 0);
+    in_header.set_uid(70_000);
+    in_header.set_gid(80_000);
+    let tar = Made::default().add(in_header, b"").pax(&[("uid", b"1099511627776")]).file("record", b"").end();
+    assert!(!mkimage(dir.path(), "--tar - -P", &tar).status.success());
+    for squash in ["-U", "-q"] {
+        let listing = read_back(&built(dir.path(), &format!("--tar - {squash}"), &tar), &Options::default());
+        let owners = ["/header", "/record"].map(|path| &listing[path.as_bytes()]).map(|entry| (entry.uid, entry.gid));
+        assert_eq!(owners, [(0, 0); 2]);
+    }
 }
 
 #[test]

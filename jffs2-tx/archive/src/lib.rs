@@ -131,6 +131,7 @@ pub struct Archive<R> {
     padding: u64,
     /// Where the stored bytes belong, if that is not one after the other.
     sparse: Option<Sparse>,
+    owner: Option<(u16, u16)>,
 }
 
 /// Headers in front of a member that say more of it.
@@ -148,7 +149,8 @@ impl<R: Read> Archive<R> {
     /// [`ArchiveError`], if it is none.
     pub fn open(source: R) -> Result<Self, ArchiveError> {
         let globals = Records::default();
-        let mut archive = Self { source, at: 0, first: None, globals, stored: 0, padding: 0, sparse: None };
+        let mut archive =
+            Self { source, at: 0, first: None, globals, stored: 0, padding: 0, sparse: None, owner: None };
         let mut start = Box::new([0; RECORD]);
         let len = archive.fill(&mut start[..])?;
         if let Some((_, by, reader)) = COMPRESSED.into_iter().find(|(magic, ..)| start[..len].starts_with(magic)) {
@@ -159,6 +161,12 @@ impl<R: Read> Archive<R> {
         }
         archive.first = Some(start);
         Ok(archive)
+    }
+
+    /// Gives all members to this user and group, if any; those in the archive need not fit then.
+    #[must_use]
+    pub fn with_owner(self, owner: Option<(u16, u16)>) -> Self {
+        Self { owner, ..self }
     }
 
     /// The next member; `None` at the end, where all of the source has been read.
@@ -261,17 +269,24 @@ impl<R: Read> Archive<R> {
 
     /// Permissions, owner and time, if JFFS2 can hold them.
     fn meta(&self, header: &Header, local: &Records, path: &[u8]) -> Result<Meta, ArchiveError> {
-        let uid = self.number(local, "uid")?.map_or_else(|| field(&header.as_old().uid, header.uid()), Ok)?;
-        let gid = self.number(local, "gid")?.map_or_else(|| field(&header.as_old().gid, header.gid()), Ok)?;
+        let refused = |reason| ArchiveError::Refused { path: path.into(), reason };
+        let (uid, gid) = match self.owner {
+            Some(owner) => owner,
+            None => {
+                let uid = self.number(local, "uid")?.map_or_else(|| field(&header.as_old().uid, header.uid()), Ok)?;
+                let gid = self.number(local, "gid")?.map_or_else(|| field(&header.as_old().gid, header.gid()), Ok)?;
+                let uid = u16::try_from(uid).map_err(|_| refused(Refusal::Uid(uid)))?;
+                (uid, u16::try_from(gid).map_err(|_| refused(Refusal::Gid(gid)))?)
+            }
+        };
         let time = match local.find("mtime").or_else(|| self.globals.find("mtime")) {
             Some(text) => records::seconds(text).ok_or_else(|| self.bad("malformed pax record mtime"))?,
             None => field(&header.as_old().mtime, header.mtime())?.cast_signed(),
         };
-        let refused = |reason| ArchiveError::Refused { path: path.into(), reason };
         Ok(Meta {
             mode: field(&header.as_old().mode, header.mode())? & 0o7777,
-            uid: u16::try_from(uid).map_err(|_| refused(Refusal::Uid(uid)))?,
-            gid: u16::try_from(gid).map_err(|_| refused(Refusal::Gid(gid)))?,
+            uid,
+            gid,
             mtime: u32::try_from(time).map_err(|_| refused(Refusal::Time(time)))?,
         })
     }

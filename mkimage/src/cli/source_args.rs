@@ -95,6 +95,13 @@ struct Given {
     swing: Option<OsString>,
 }
 
+impl Given {
+    /// Who gets everything: then it may have had any owners.
+    fn owner(&self) -> Option<(u16, u16)> {
+        (self.squash || self.squash_uids).then_some((0, 0))
+    }
+}
+
 /// One source.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -164,7 +171,7 @@ impl SourceArgs {
         for step in &self.steps {
             match step {
                 Step::Dir(path) => self.lay(&mut tree, self.read_dir(path, &excludes)?.into())?,
-                Step::Tar(path) => self.lay(&mut tree, read_tar(path)?)?,
+                Step::Tar(path) => self.lay(&mut tree, read_tar(path, self.given.owner())?)?,
                 Step::Manifest(path, contents) => {
                     let (header, layer) = read_manifest(path, contents.as_deref(), verify)?;
                     self.lay(&mut tree, layer.into())?;
@@ -184,9 +191,7 @@ impl SourceArgs {
     }
 
     fn read_dir(&self, path: &Path, excludes: &Excludes) -> Result<SourceTree> {
-        // What gets other owners may have had any.
-        let squashed = self.given.squash || self.given.squash_uids;
-        let alike = FromDir { owner: squashed.then_some((0, 0)), ..FromDir::default() };
+        let alike = FromDir { owner: self.given.owner(), ..FromDir::default() };
         let mut tree = alike.read_wanted(path, |path, is_directory| !excludes.matches(path, is_directory))?;
         let Given { with_xattr: all, with_selinux: security, with_posix_acl: acls, .. } = self.given;
         if all || security || acls {
@@ -206,8 +211,8 @@ impl SourceArgs {
 
     /// Lays a tree over those before it.
     fn lay(&self, tree: &mut Option<SourceTree>, mut layer: Layer) -> Result<()> {
-        let Given { squash, squash_uids, squash_perms, .. } = self.given;
-        if squash || squash_uids {
+        let Given { squash, squash_perms, .. } = self.given;
+        if self.given.owner().is_some() {
             squash::owners(&mut layer.tree);
         }
         if squash || squash_perms {
@@ -221,7 +226,7 @@ impl SourceArgs {
     }
 }
 
-fn read_tar(path: &Path) -> Result<Layer> {
+fn read_tar(path: &Path, owner: Option<(u16, u16)>) -> Result<Layer> {
     let is_stdin = path == Path::new("-");
     let shown = || if is_stdin { "standard input".into() } else { path.display().to_string() };
     let file = if is_stdin {
@@ -233,7 +238,7 @@ fn read_tar(path: &Path) -> Result<Layer> {
     ensure!(!host.is_dir(), "{}: a directory, no archive: give it to --root", shown());
     let is_at_start = host.is_file() && (&file).stream_position().with_context(shown)? == 0;
     let file = if is_at_start { file } else { spool(file).with_context(shown)? };
-    tar::read(file).map_err(with_command).with_context(shown)
+    tar::read(file, owner).map_err(with_command).with_context(shown)
 }
 
 /// Keeps what comes through a pipe.

@@ -64,12 +64,13 @@ pub fn spool(mut pipe: impl Read, dir: &Path) -> io::Result<File> {
 }
 
 /// Reads an archive, which must be a regular file that stands at its start and stays as it is while the tree is used.
+/// An `owner` (user and group) gets everything, whatever the archive has.
 ///
 /// # Errors
 /// [`TarError`], also for an archive that is cut short.
-pub fn read(archive: File) -> Result<Layer, TarError> {
+pub fn read(archive: File, owner: Option<(u16, u16)>) -> Result<Layer, TarError> {
     let file = Arc::new(archive);
-    let mut archive = Archive::open(BufReader::with_capacity(BUFFER, &*file))?;
+    let mut archive = Archive::open(BufReader::with_capacity(BUFFER, &*file))?.with_owner(owner);
     let mut reader = Reader {
         file: &file,
         tree: SourceTree::new(IMPLIED),
