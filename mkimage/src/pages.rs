@@ -88,30 +88,39 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn file(&mut self, size: u32, content: &Content) -> Result<(), Stop> {
         let mut content = content.open().map_err(Stop::Read)?;
-        let mut left = size;
+        let mut left = size as usize;
         while left > 0 {
-            let len = self.page_size.min(left);
-            self.page(len as usize, &mut content)?;
+            let len = self.room().min(left);
+            self.pages(len, &mut content)?;
             left -= len;
         }
         if content.read(&mut [0]).map_err(Stop::Read)? != 0 {
             return Err(Stop::Changed);
         }
-        self.add(0)
+        self.batch.lengths.push(0);
+        self.hand_out_full()
     }
 
-    fn page(&mut self, len: usize, content: &mut dyn Read) -> Result<(), Stop> {
+    /// Bytes of whole pages that fill the batch: one page at least.
+    fn room(&self) -> usize {
+        let room = BATCH_BYTES.saturating_sub(self.batch.bytes.len());
+        room.max(1).next_multiple_of(self.page_size as usize)
+    }
+
+    /// Reads so many bytes, which may end within a page only at the file's end.
+    fn pages(&mut self, len: usize, content: &mut dyn Read) -> Result<(), Stop> {
         let start = self.batch.bytes.len();
         self.batch.bytes.resize(start + len, 0);
         content.read_exact(&mut self.batch.bytes[start..]).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Stop::Changed,
             _ => Stop::Read(error),
         })?;
-        self.add(len)
+        let pages = self.batch.bytes[start..].chunks(self.page_size as usize);
+        self.batch.lengths.extend(pages.map(<[u8]>::len));
+        self.hand_out_full()
     }
 
-    fn add(&mut self, len: usize) -> Result<(), Stop> {
-        self.batch.lengths.push(len);
+    fn hand_out_full(&mut self) -> Result<(), Stop> {
         if self.batch.bytes.len() < BATCH_BYTES && self.batch.lengths.len() < BATCH_PAGES {
             return Ok(());
         }
