@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     writeln!(
         out,
-        "{:<13} {:>8}  {:<11} {:>8} {:>7}  {:<15} {:<15} kind",
+        "{:<13} {:>8}  {:<11} {:>10} {:>7}  {:<15} {:<15} kind",
         "name", "size", "eraseblock", "write", "buffer", "program", "erase"
     )?;
     for part in PARTS {
@@ -85,7 +85,7 @@ fn row(part: &Part) -> String {
     };
     let about = if part.times.from == TimesFrom::Class { "~" } else { "" };
     format!(
-        "{:<13} {:>8}  {:<11} {unit:>8} {buffer:>7}  {:<15} {:<15} {}",
+        "{:<13} {:>8}  {:<11} {unit:>10} {buffer:>7}  {:<15} {:<15} {}",
         part.name,
         format!("{} MiB", part.size >> 20),
         format!("{} KiB", eraseblocks.join(", ")),
