@@ -3,6 +3,7 @@
 //! - A program only clears bits, in whole write units, within one eraseblock.
 //! - NAND: pages in ascending order, each at most once between erases; bad eraseblocks are left alone; the OOB area takes
 //!   one cleanmarker before the first page. NOR with ECC (write units above 4 bytes): each unit once, in any order.
+//!   [`Rules`] says where a part is more generous or stricter.
 //! - An eraseblock whose erase was interrupted is weak: later programs lose bits until it is erased completely.
 //!
 //! Eraseblocks are shared between copies of a chip until one changes them, so copies are cheap.
@@ -18,12 +19,14 @@ use crate::rng::Rng;
 
 mod block;
 mod error;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use block::OobState;
 pub(crate) use block::{Block, is_blank};
 pub use error::ChipError;
+pub use rules::{Pairing, Rules};
 
 /// About one bit in 2^5 does not stick in a weak eraseblock, or where a program loses bits.
 const LOST_BITS_RARITY: u32 = 5;
@@ -32,9 +35,9 @@ const LOST_BITS_RARITY: u32 = 5;
 #[derive(Debug)]
 pub struct Chip {
     geometry: Geometry,
+    rules: Rules,
     blocks: Vec<Arc<Block>>,
     seed: u64,
-    any_page_order: bool,
     plan: Plan,
     counters: Counters,
     reads: AtomicU64,
@@ -69,12 +72,18 @@ impl Chip {
     /// An erased chip. `seed` picks the bits that faults and weak cells lose.
     #[must_use]
     pub fn new(geometry: Geometry, seed: u64) -> Self {
-        let blank = Arc::new(Block::erased(&geometry, 0));
+        Self::with_rules(geometry, Rules::of(&geometry), seed)
+    }
+
+    /// An erased chip that keeps the rules of a part.
+    #[must_use]
+    pub fn with_rules(geometry: Geometry, rules: Rules, seed: u64) -> Self {
+        let blank = Arc::new(Block::erased(&geometry, &rules, 0));
         Self {
             geometry,
+            rules,
             blocks: vec![blank; geometry.blocks() as usize],
             seed,
-            any_page_order: false,
             plan: Plan::default(),
             counters: Counters::default(),
             reads: AtomicU64::new(0),
@@ -87,24 +96,38 @@ impl Chip {
     /// # Errors
     /// [`ChipError::Range`] if the image is longer than the chip.
     pub fn with_image(geometry: Geometry, seed: u64, image: &[u8]) -> Result<Self, ChipError> {
+        Self::new(geometry, seed).programmed(image)
+    }
+
+    /// This chip, if it is erased, with `image` on it as [`with_image`](Self::with_image) puts it there.
+    ///
+    /// # Errors
+    /// [`ChipError::Range`] if the image is longer than the chip.
+    pub fn programmed(mut self, image: &[u8]) -> Result<Self, ChipError> {
+        let geometry = self.geometry;
         if image.len() > geometry.size() as usize {
             return Err(ChipError::Range { offset: 0, len: image.len() });
         }
-        let mut chip = Self::new(geometry, seed);
         let page_len = if geometry.can_overwrite() { 256 } else { geometry.write_size() as usize };
         for (block, cells) in image.chunks(geometry.eraseblock() as usize).enumerate() {
             for (i, page) in cells.chunks(page_len).enumerate().filter(|(_, page)| !is_blank(page)) {
                 let mut page = page.to_vec();
                 page.resize(page_len, 0xff);
-                chip.block_mut(block as u32).program(i * page_len, &page, &page);
+                self.block_mut(block as u32).program(i * page_len, &page, &page);
             }
         }
-        Ok(chip)
+        Ok(self)
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Lets NAND pages be programmed in any order, as some SLC parts do.
     pub fn allow_any_page_order(&mut self) {
-        self.any_page_order = true;
+        self.rules.any_page_order = true;
     }
 
     /// Plans a fault, counted from the operations done so far.
@@ -116,7 +139,7 @@ impl Chip {
     pub fn set_ecc(&mut self, offset: u32, ecc: Ecc) {
         if offset < self.geometry.size() {
             let start = offset % self.geometry.eraseblock();
-            self.block_mut(self.geometry.block_of(offset)).set_ecc(start as usize, ecc);
+            self.block_mut(self.geometry.block_of(offset)).set_ecc(start as usize, 1, ecc);
         }
     }
 
@@ -200,7 +223,7 @@ impl Chip {
 
     /// Whether the rules allow a program; where.
     fn check_program(&self, offset: u32, data: &[u8]) -> Result<(u32, usize), ChipError> {
-        let unit = self.geometry.write_size();
+        let (unit, page) = (self.rules.program_unit, self.geometry.write_size() as usize);
         if !offset.is_multiple_of(unit) || !data.len().is_multiple_of(unit as usize) {
             return Err(ChipError::Range { offset, len: data.len() });
         }
@@ -209,9 +232,16 @@ impl Chip {
         if let Some(i) = block.units(start, data.len()).iter().position(|unit| unit.programmed) {
             return Err(ChipError::Reprogram { offset: offset + i as u32 * unit });
         }
-        let in_order = block.last_programmed().is_none_or(|last| last < start / unit as usize);
-        if self.geometry.kind() == FlashKind::Nand && !self.any_page_order && !in_order {
-            return Err(ChipError::PageOrder { offset });
+        if self.geometry.kind() == FlashKind::Nand {
+            let in_order = block.last_programmed().is_none_or(|last| last * unit as usize / page <= start / page);
+            if !self.rules.any_page_order && !in_order {
+                return Err(ChipError::PageOrder { offset });
+            }
+            let limit = self.rules.page_programs;
+            if let Some(full) = block.page_programs(start, data.len()).iter().position(|&programs| programs >= limit) {
+                let offset = (offset as usize / page + full) * page;
+                return Err(ChipError::PagePrograms { offset: offset as u32, limit });
+            }
         }
         let cells = &block.data()[start..start + data.len()];
         match cells.iter().zip(data).position(|(cell, new)| cell & new != *new) {
@@ -302,7 +332,7 @@ impl Chip {
                 Err(ChipError::EraseFailed(block))
             }
             _ => {
-                self.blocks[block as usize] = Arc::new(Block::erased(&self.geometry, erases));
+                self.blocks[block as usize] = Arc::new(Block::erased(&self.geometry, &self.rules, erases));
                 Ok(())
             }
         }
@@ -318,7 +348,8 @@ impl Chip {
         }
         // 8 bytes seldom all stick in weak cells.
         let written = if good.weak { OobState::Dirty } else { OobState::Cleanmarker };
-        self.block_mut(block).changed().oob = written;
+        let counts = self.rules.oob_counts;
+        self.block_mut(block).write_oob(written, counts);
         Ok(())
     }
 

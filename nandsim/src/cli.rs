@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
+mod parts;
 mod prepare;
 mod replay;
 mod show;
@@ -38,12 +39,15 @@ enum Command {
     Demo,
     /// Cut the power of one update, and judge the whole tree after each cut
     Torture(torture::Args),
+    /// List the parts that --part knows, with geometry and times
+    Parts(parts::Args),
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Demo => demo::run(),
         Command::Torture(args) => torture::run(&args),
+        Command::Parts(args) => parts::run(&args).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

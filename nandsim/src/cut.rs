@@ -42,7 +42,7 @@ pub enum Tear {
         /// What became of it.
         damage: ProgramDamage,
         /// Bytes for [`Prefix`](ProgramDamage::Prefix) and [`Suffix`](ProgramDamage::Suffix), pages back for
-        /// [`Paired`](ProgramDamage::Paired), else which random choice.
+        /// [`Paired`](ProgramDamage::Paired) and the like, else which random choice.
         n: u32,
     },
     /// An erase stopped.
@@ -80,6 +80,10 @@ pub enum ProgramDamage {
     NoEcc,
     /// MLC NAND: three quarters are done, and the page n before it in the eraseblock is garbage.
     Paired,
+    /// MLC NAND: it reads blank as with [`LooksBlank`](Self::LooksBlank), and the page n before it has bits flipped.
+    PairedBlank,
+    /// MLC NAND: it is complete, and the page n before it is garbage.
+    PairedDone,
 }
 
 /// What became of an eraseblock whose erase stopped; it is weak in any case. An erase of NOR first programs zeros.
@@ -99,7 +103,7 @@ pub enum EraseDamage {
     Blank,
 }
 
-const PROGRAM_NAMES: [(ProgramDamage, &str); 9] = [
+const PROGRAM_NAMES: [(ProgramDamage, &str); 11] = [
     (ProgramDamage::Prefix, "prefix"),
     (ProgramDamage::Suffix, "suffix"),
     (ProgramDamage::Bytes, "bytes"),
@@ -109,6 +113,8 @@ const PROGRAM_NAMES: [(ProgramDamage, &str); 9] = [
     (ProgramDamage::LooksBlank, "looks-blank"),
     (ProgramDamage::NoEcc, "no-ecc"),
     (ProgramDamage::Paired, "paired"),
+    (ProgramDamage::PairedBlank, "paired-blank"),
+    (ProgramDamage::PairedDone, "paired-done"),
 ];
 
 const ERASE_NAMES: [(EraseDamage, &str); 6] = [

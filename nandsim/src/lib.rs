@@ -26,6 +26,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Part`] knows real parts by name, and a chip keeps the [`Rules`] of one.
+//!
 //! The flash alone:
 //!
 //! ```
@@ -53,6 +55,7 @@ mod content;
 mod cut;
 mod fault;
 mod judge;
+mod parts;
 mod reader;
 mod rng;
 mod sample;
@@ -63,11 +66,12 @@ mod trace;
 mod update;
 mod viewer;
 
-pub use chip::{Chip, ChipError, Counters, OobState};
+pub use chip::{Chip, ChipError, Counters, OobState, Pairing, Rules};
 pub use content::ContentId;
 pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
 pub use fault::{Fault, FaultKind};
 pub use judge::{Expected, Judge, Verdict};
+pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_small_change};

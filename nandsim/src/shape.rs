@@ -1,7 +1,7 @@
 //! A flash as it is before an update: its size, the image on it, and cleanmarkers where a kernel would have left them.
 
 use jffs2_mkimage::{BuildError, Options, build};
-use jffs2_tx::flash::{FlashKind, FlashMut, Geometry, GeometryError};
+use jffs2_tx::flash::{Flash, FlashKind, FlashMut, Geometry, GeometryError};
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::{Cleanmarker, Endian, HEADER_SIZE};
 
@@ -69,7 +69,16 @@ impl Shape {
     /// # Errors
     /// [`ChipError::Range`] if the image is larger than the chip.
     pub fn flashed(&self, geometry: Geometry, image: &[u8], seed: u64) -> Result<Chip, ChipError> {
-        let mut chip = Chip::with_image(geometry, seed, image)?;
+        self.flashed_on(Chip::new(geometry, seed), image)
+    }
+
+    /// An erased chip with the same on it.
+    ///
+    /// # Errors
+    /// [`ChipError::Range`] if the image is larger than the chip.
+    pub fn flashed_on(&self, erased: Chip, image: &[u8]) -> Result<Chip, ChipError> {
+        let mut chip = erased.programmed(image)?;
+        let geometry = *chip.geometry();
         let blank: Vec<u32> = (0..geometry.blocks()).filter(|&block| is_blank(chip.block_data(block))).collect();
         let mut marker = Vec::new();
         Cleanmarker::emit(self.endian, &mut marker, geometry.cleanmarker_size());

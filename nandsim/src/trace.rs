@@ -2,7 +2,7 @@
 
 use jffs2_tx::flash::{Ecc, Flash, FlashMut, Geometry};
 
-use crate::chip::{Chip, ChipError};
+use crate::chip::{Chip, ChipError, Rules};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ impl Op {
 pub struct Trace {
     /// The chip's.
     pub geometry: Geometry,
+    /// The chip's.
+    pub rules: Rules,
     /// The operations.
     pub ops: Vec<Op>,
 }
@@ -89,7 +91,7 @@ impl Recorder {
     /// Records from this state on. Keep a copy of the chip to walk the trace from.
     #[must_use]
     pub fn new(chip: Chip) -> Self {
-        let trace = Trace { geometry: *chip.geometry(), ops: Vec::new() };
+        let trace = Trace { geometry: *chip.geometry(), rules: *chip.rules(), ops: Vec::new() };
         Self { chip, trace }
     }
 

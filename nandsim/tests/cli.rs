@@ -78,6 +78,23 @@ fn replays_one_cut() {
 }
 
 #[test]
+fn parts_by_name() {
+    let output = nandsim(&["parts", "--json"]);
+    let lines: Vec<Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), nandsim::PARTS.len());
+    let mlc = lines.iter().find(|part| part["paired_pages"] == true).unwrap();
+    assert_eq!((&mlc["name"], &mlc["page_programs"]), (&"K9GAG08U0M".into(), &1.into()));
+    let table = String::from_utf8(nandsim(&["parts"]).stdout).unwrap();
+    assert!(lines.iter().all(|part| table.contains(part["name"].as_str().unwrap())), "{table}");
+
+    let report = json(&["torture", "--sample", "small", "--part", "w25q128fv", "-e", "4", "--cuts", "100"]);
+    assert_eq!((&report["flash"], &report["eraseblock"]), (&"nor".into(), &4096.into()));
+    let report = json(&["torture", "--sample", "small", "--part", "K9GAG08U0M", "--cuts", "100"]);
+    assert_eq!((&report["flash"], &report["write_size"]), (&"nand".into(), &4096.into()));
+}
+
+#[test]
 fn exit_codes() {
     let (old, _) = trees("exit_codes");
     let old = old.to_str().unwrap();
@@ -87,6 +104,10 @@ fn exit_codes() {
         (2, vec!["torture", "--sample", "--new", old]),
         (2, vec!["torture", "--sample", "--page-size", "512"]),
         (2, vec!["torture", "--sample", "-e", "100000"]),
+        (2, vec!["torture", "--sample", "--part", "27C256"]),
+        (2, vec!["torture", "--sample", "--part", "OLPC-XO-1", "-e", "64"]),
+        (2, vec!["torture", "--sample", "--part", "OLPC-XO-1", "--flash", "nand"]),
+        (2, vec!["torture", "--sample", "--part", "KH25L8005", "--size", "2M"]),
         (2, vec!["torture", "--sample", "--cuts", "0"]),
         (2, vec!["torture", "--sample", "--replay", "x"]),
         (3, vec!["torture", "--sample", "--size", "128K"]),

@@ -1,9 +1,11 @@
 //! One eraseblock: its cells, and what error correction and the OOB area add to them.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
-use jffs2_tx::flash::{Ecc, Geometry};
+use jffs2_tx::flash::{Ecc, FlashKind, Geometry};
 
+use super::Rules;
 use crate::content::{ContentId, Hasher};
 
 /// What the OOB area of a NAND eraseblock holds.
@@ -17,7 +19,7 @@ pub enum OobState {
     Dirty,
 }
 
-/// A unit that error correction covers: a NAND page, or a write unit of NOR with ECC.
+/// A unit that error correction covers: a NAND page or a part of one, or a write unit of NOR with ECC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
     /// Programmed since the last erase, even if it still reads blank.
@@ -34,6 +36,8 @@ pub(crate) struct Block {
     data: Vec<u8>,
     /// Empty where cells may be programmed again and again: see [`Geometry::can_overwrite`].
     units: Vec<Unit>,
+    /// NAND: how often each page was programmed since the last complete erase.
+    page_programs: Vec<u8>,
     pub(crate) oob: OobState,
     pub(crate) bad: bool,
     /// An interrupted erase left the cells weak: what is programmed does not all stick.
@@ -47,17 +51,20 @@ pub(crate) struct Block {
 impl Clone for Block {
     /// A copy is made to be changed, so the id is not copied.
     fn clone(&self) -> Self {
-        Self { data: self.data.clone(), units: self.units.clone(), id: OnceLock::new(), ..*self }
+        let (data, units, page_programs) = (self.data.clone(), self.units.clone(), self.page_programs.clone());
+        Self { data, units, page_programs, id: OnceLock::new(), ..*self }
     }
 }
 
 impl Block {
-    pub(crate) fn erased(geometry: &Geometry, erases: u32) -> Self {
+    pub(crate) fn erased(geometry: &Geometry, rules: &Rules, erases: u32) -> Self {
         let len = geometry.eraseblock() as usize;
-        let units = if geometry.can_overwrite() { 0 } else { len / geometry.write_size() as usize };
+        let units = if geometry.can_overwrite() { 0 } else { len / rules.program_unit as usize };
+        let pages = if geometry.kind() == FlashKind::Nor { 0 } else { len / geometry.write_size() as usize };
         Self {
             data: vec![0xff; len],
             units: vec![BLANK_UNIT; units],
+            page_programs: vec![0; pages],
             oob: OobState::Blank,
             bad: false,
             weak: false,
@@ -73,10 +80,21 @@ impl Block {
 
     /// The units that bytes from `start` on are in; none where units are not kept.
     pub(crate) fn units(&self, start: usize, len: usize) -> &[Unit] {
-        if self.units.is_empty() || len == 0 {
-            return &[];
+        &self.units[covered(self.data.len(), self.units.len(), start, len)]
+    }
+
+    /// NAND: how often the pages that bytes from `start` on are in were programmed since the last complete erase.
+    pub(crate) fn page_programs(&self, start: usize, len: usize) -> &[u8] {
+        &self.page_programs[covered(self.data.len(), self.page_programs.len(), start, len)]
+    }
+
+    /// Replaces what the OOB area holds; `counts` as a program of the first page.
+    pub(crate) fn write_oob(&mut self, oob: OobState, counts: bool) {
+        self.id = OnceLock::new();
+        self.oob = oob;
+        if let (true, Some(programs)) = (counts, self.page_programs.first_mut()) {
+            *programs = programs.saturating_add(1);
         }
-        &self.units[start / self.unit_len()..=(start + len - 1) / self.unit_len()]
     }
 
     /// The last unit that is programmed.
@@ -92,6 +110,8 @@ impl Block {
         for (cell, new) in cells.iter_mut().zip(actual) {
             *cell &= new;
         }
+        let pages = covered(self.data.len(), self.page_programs.len(), start, actual.len());
+        self.page_programs[pages].iter_mut().for_each(|programs| *programs = programs.saturating_add(1));
         if self.units.is_empty() {
             return;
         }
@@ -121,13 +141,11 @@ impl Block {
         }
     }
 
-    /// Sets what reads of the unit at `start` report.
-    pub(crate) fn set_ecc(&mut self, start: usize, ecc: Ecc) {
+    /// Sets what reads of the units report that bytes from `start` on are in.
+    pub(crate) fn set_ecc(&mut self, start: usize, len: usize, ecc: Ecc) {
         self.id = OnceLock::new();
-        let len = self.unit_len();
-        if let Some(unit) = self.units.get_mut(start / len) {
-            unit.ecc = ecc;
-        }
+        let units = covered(self.data.len(), self.units.len(), start, len);
+        self.units[units].iter_mut().for_each(|unit| unit.ecc = ecc);
     }
 
     /// To change the state that is not in the cells.
@@ -144,6 +162,7 @@ impl Block {
             let units: Vec<u8> =
                 self.units.iter().map(|unit| u8::from(unit.programmed) | (unit.ecc as u8) << 1).collect();
             hasher.update(&units);
+            hasher.update(&self.page_programs);
             hasher.update(&[self.oob as u8, u8::from(self.bad), u8::from(self.weak), u8::from(self.broken)]);
             hasher.finish()
         })
@@ -153,6 +172,15 @@ impl Block {
     fn unit_len(&self) -> usize {
         self.data.len() / self.units.len().max(1)
     }
+}
+
+/// Of `parts` equal parts of `whole` bytes, those that `len` bytes from `start` on are in.
+fn covered(whole: usize, parts: usize, start: usize, len: usize) -> Range<usize> {
+    if parts == 0 || len == 0 {
+        return 0..0;
+    }
+    let part = whole / parts;
+    start / part..(start + len - 1) / part + 1
 }
 
 /// Whether all bits are ones.

@@ -30,6 +30,14 @@ pub enum ChipError {
         /// Start of the page, bytes.
         offset: u32,
     },
+    /// A NAND page was programmed as often as the part allows.
+    #[error("program {} of the page at {offset:#x} since its erase; the part takes {limit}", limit + 1)]
+    PagePrograms {
+        /// Start of the page, bytes.
+        offset: u32,
+        /// Programs between erases.
+        limit: u8,
+    },
     /// The eraseblock is marked bad.
     #[error("eraseblock {0} is marked bad")]
     Bad(u32),

@@ -54,6 +54,52 @@ fn nand_pages_ascend_and_are_programmed_once() {
     chip.program(4096, &page).unwrap();
 }
 
+fn nand_with(change: impl FnOnce(&mut Rules)) -> Chip {
+    let geometry = *nand().geometry();
+    let mut rules = Rules::of(&geometry);
+    change(&mut rules);
+    Chip::with_rules(geometry, rules, 1)
+}
+
+#[test]
+fn nand_pages_take_as_many_programs_as_the_part_says() {
+    let mut chip = nand_with(|rules| (rules.program_unit, rules.page_programs) = (512, 2));
+    chip.program(2048 + 512, &[0; 512]).unwrap();
+    assert_eq!(chip.program(2048 + 512, &[0; 512]), Err(ChipError::Reprogram { offset: 2048 + 512 }));
+    assert!(matches!(chip.program(2048, &[0; 256]), Err(ChipError::Range { .. })));
+    chip.program(2048, &[0; 512]).unwrap();
+    let third = chip.program(2048 + 1024, &[0; 512]);
+    assert_eq!(third, Err(ChipError::PagePrograms { offset: 2048, limit: 2 }));
+    assert_eq!(chip.take_violation(), third.err());
+    assert_eq!(chip.program(1536, &[0; 512]), Err(ChipError::PageOrder { offset: 1536 }));
+    // A program over several pages counts for each.
+    chip.program(4096 + 1536, &[0; 1024]).unwrap();
+    chip.program(6144 + 512, &[0; 512]).unwrap();
+    assert_eq!(chip.program(6144 + 1024, &[0; 2048]), Err(ChipError::PagePrograms { offset: 6144, limit: 2 }));
+    chip.erase(0).unwrap();
+    chip.program(2048 + 1024, &[0; 512]).unwrap();
+}
+
+#[test]
+fn a_cleanmarker_is_a_program_of_the_page_where_the_part_counts_it() {
+    let mut chip = nand_with(|rules| rules.oob_counts = true);
+    chip.write_oob_cleanmarker(0).unwrap();
+    assert_eq!(chip.program(0, &[0; 2048]), Err(ChipError::PagePrograms { offset: 0, limit: 1 }));
+    chip.program(2048, &[0; 2048]).unwrap();
+    let mut chip = nand_with(|rules| (rules.oob_counts, rules.page_programs) = (true, 2));
+    chip.write_oob_cleanmarker(0).unwrap();
+    chip.program(0, &[0; 2048]).unwrap();
+}
+
+#[test]
+fn parts_of_a_page_have_ecc_of_their_own() {
+    let mut chip = nand_with(|rules| (rules.program_unit, rules.page_programs) = (512, 4));
+    chip.set_ecc(1024, Ecc::Uncorrectable);
+    assert_eq!(read(&chip, 512, 512).1, Ecc::Clean);
+    assert_eq!(read(&chip, 1024, 1).1, Ecc::Uncorrectable);
+    assert_eq!(read(&chip, 0, 2048).1, Ecc::Uncorrectable);
+}
+
 #[test]
 fn nand_oob_takes_one_cleanmarker_before_the_first_page() {
     let mut chip = nand();

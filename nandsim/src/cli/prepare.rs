@@ -8,7 +8,7 @@ use jffs2_tx::flash::FlashKind;
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::Endian;
-use nandsim::{Sample, Shape, Torture, Update, sample, sample_large, sample_small_change};
+use nandsim::{Chip, Sample, Shape, Torture, Update, sample, sample_large, sample_small_change};
 
 use super::torture::{Args, SampleName};
 
@@ -34,7 +34,11 @@ pub(super) fn torture(args: &Args) -> Result<Torture> {
         Some(size) => shape.geometry(size).map_err(usage)?,
         None => shape.geometry_for(image.len(), shape.image(&tree)?.len()).map_err(usage)?,
     };
-    let start = shape.flashed(geometry, &image, args.seed).context("the old tree does not fit the flash")?;
+    let erased = match args.part {
+        Some(part) => part.chip(geometry, args.seed).map_err(usage)?,
+        None => Chip::new(geometry, args.seed),
+    };
+    let start = shape.flashed_on(erased, &image).context("the old tree does not fit the flash")?;
     let options = TxOptions {
         label: "nandsim".into(),
         commit_point: args.commit_point.map(Into::into),
@@ -56,6 +60,10 @@ fn trees(args: &Args) -> Result<Sample> {
 
 /// As given; what is not given is usual.
 fn shape(args: &Args) -> Result<Shape> {
+    let endian = endian_given(args).unwrap_or(Endian::Little);
+    if let Some(part) = args.part {
+        return part.shape(args.eraseblock, endian).map_err(usage);
+    }
     let kind = args.flash.map_or(FlashKind::Nor, Into::into);
     let (eraseblock, unit) = match kind {
         FlashKind::Nor => (64 << 10, 1),
@@ -65,7 +73,7 @@ fn shape(args: &Args) -> Result<Shape> {
         kind,
         eraseblock: args.eraseblock.unwrap_or(eraseblock),
         write_size: unit_given(args, kind)?.unwrap_or(unit),
-        endian: endian_given(args).unwrap_or(Endian::Little),
+        endian,
     })
 }
 
@@ -77,9 +85,13 @@ fn shape_of_image(args: &Args, image: &[u8]) -> Result<Shape> {
     }
     let found = survey.detect()?;
     let eraseblock = args.eraseblock.unwrap_or(found.eraseblock);
+    let endian = endian_given(args).unwrap_or(found.endian);
+    if let Some(part) = args.part {
+        return part.shape(Some(eraseblock), endian).map_err(usage);
+    }
     let kind = args.flash.map_or(survey.kind(eraseblock)?.0, Into::into);
     let write_size = unit_given(args, kind)?.unwrap_or_else(|| usual_page_size(kind, eraseblock));
-    possible(Shape { kind, eraseblock, write_size, endian: endian_given(args).unwrap_or(found.endian) })
+    possible(Shape { kind, eraseblock, write_size, endian })
 }
 
 /// Refuses sizes that no flash has.

@@ -28,7 +28,7 @@ impl<'r> Json<'r> {
         let geometry = torture.start.geometry();
         Self {
             report,
-            flash: if geometry.kind() == FlashKind::Nor { Kind::Nor } else { Kind::Nand },
+            flash: geometry.kind().into(),
             size: geometry.size(),
             eraseblock: geometry.eraseblock(),
             write_size: geometry.write_size(),

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::{Cut, Report, Torture, cuts_all, cuts_sampled};
+use nandsim::{Cut, Part, Report, Torture, cuts_all, cuts_sampled};
 use serde::Serialize;
 
 use super::{Outcome, prepare, replay, show};
@@ -42,6 +42,11 @@ pub(super) struct Args {
     /// Kind of flash [default: the image's, or nor]
     #[arg(long, value_name = "KIND")]
     pub(super) flash: Option<Kind>,
+
+    /// Take geometry and rules of a part by name: see `nandsim parts`
+    #[arg(long, value_name = "NAME", value_parser = Part::by_name,
+        conflicts_with_all = ["flash", "page_size", "write_size"])]
+    pub(super) part: Option<&'static Part>,
 
     /// Eraseblock size; a number below 4096 is in KiB [default: the image's, or 64KiB on NOR, 128KiB on NAND]
     #[arg(short, long, value_name = "SIZE", value_parser = parse_eraseblock)]
@@ -135,6 +140,15 @@ impl From<Kind> for FlashKind {
         match kind {
             Kind::Nor => Self::Nor,
             Kind::Nand => Self::Nand,
+        }
+    }
+}
+
+impl From<FlashKind> for Kind {
+    fn from(kind: FlashKind) -> Self {
+        match kind {
+            FlashKind::Nor => Self::Nor,
+            FlashKind::Nand => Self::Nand,
         }
     }
 }

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use jffs2_tx::flash::{Ecc, Flash};
 
-use super::plan::unit_size;
 use super::{EraseDamage, ProgramDamage, Tear};
-use crate::chip::{Chip, OobState, is_blank};
+use crate::chip::{Block, Chip, OobState, is_blank};
 use crate::rng::Rng;
 use crate::trace::Op;
+
+/// About one bit in 2^6 is flipped in a page whose pair was hardly begun.
+const FLIPPED_RARITY: u32 = 6;
 
 /// Does `op` as far as `tear` says; a tear of another kind of operation leaves it undone.
 pub(super) fn tear_op(chip: &mut Chip, op: &Op, tear: Tear, rng: &mut Rng) {
@@ -19,7 +21,10 @@ pub(super) fn tear_op(chip: &mut Chip, op: &Op, tear: Tear, rng: &mut Rng) {
         (Op::Erase { block }, Tear::Erase { damage, n, oob_kept }) => {
             tear_erase(chip, *block, damage, n, oob_kept, rng);
         }
-        (Op::OobCleanmarker { block }, Tear::Cleanmarker) => chip.block_mut(*block).changed().oob = OobState::Dirty,
+        (Op::OobCleanmarker { block }, Tear::Cleanmarker) => {
+            let counts = chip.rules().oob_counts;
+            chip.block_mut(*block).write_oob(OobState::Dirty, counts);
+        }
         _ => {}
     }
 }
@@ -33,7 +38,7 @@ fn tear_program(
     rng: &mut Rng,
 ) {
     let geometry = *chip.geometry();
-    let torn = unit_range(offset, data.len(), unit, unit_size(&geometry));
+    let torn = unit_range(offset, data.len(), unit, chip.rules().torn_unit(&geometry));
     let start = (offset % geometry.eraseblock()) as usize;
     let at = start + torn.start;
     let block = chip.block_mut(geometry.block_of(offset));
@@ -45,8 +50,11 @@ fn tear_program(
     block.program(at, wanted, &actual);
     let page = geometry.write_size() as usize;
     match damage {
-        ProgramDamage::NoEcc => block.set_ecc(at, Ecc::Uncorrectable),
-        ProgramDamage::Paired if n as usize * page <= at => spoil_page(chip, offset, at - n as usize * page, page, rng),
+        ProgramDamage::NoEcc => block.set_ecc(at, wanted.len(), Ecc::Uncorrectable),
+        // A program of a part of a page may begin within it.
+        _ if is_paired(damage) && n as usize * page <= at => {
+            spoil_page(block, (at / page - n as usize) * page, page, damage, rng);
+        }
         _ => {}
     }
 }
@@ -79,8 +87,8 @@ fn left_undone(undone: &[u8], damage: ProgramDamage, n: usize, rng: &mut Rng) ->
             clear_one_bit(&mut left, rng);
             left.iter_mut().zip(undone).for_each(|(left, undone)| *left ^= undone);
         }
-        ProgramDamage::LooksBlank => {}
-        ProgramDamage::NoEcc => left.fill(0),
+        ProgramDamage::LooksBlank | ProgramDamage::PairedBlank => {}
+        ProgramDamage::NoEcc | ProgramDamage::PairedDone => left.fill(0),
         ProgramDamage::Paired => left[..len * 3 / 4].fill(0),
     }
     left
@@ -106,14 +114,26 @@ fn clear_one_bit(bytes: &mut [u8], rng: &mut Rng) {
     }
 }
 
-/// A page that shared its cells with the torn one, if it was programmed at all.
-fn spoil_page(chip: &mut Chip, offset: u32, at: usize, page: usize, rng: &mut Rng) {
-    let block = chip.block_mut(chip.geometry().block_of(offset));
+fn is_paired(damage: ProgramDamage) -> bool {
+    matches!(damage, ProgramDamage::Paired | ProgramDamage::PairedBlank | ProgramDamage::PairedDone)
+}
+
+/// A page that shared its cells with the torn one, if it was programmed at all. The program had hardly begun where the
+/// torn page reads blank: then few bits are flipped.
+fn spoil_page(block: &mut Block, at: usize, page: usize, damage: ProgramDamage, rng: &mut Rng) {
     let mut cells = block.data().to_vec();
-    if is_blank(&cells[at..at + page]) {
+    let spoilt = &mut cells[at..at + page];
+    if is_blank(spoilt) {
         return;
     }
-    rng.fill(&mut cells[at..at + page]);
+    match damage {
+        ProgramDamage::PairedBlank => {
+            let mut flips = vec![0; page];
+            rng.fill_sparse(&mut flips, FLIPPED_RARITY);
+            spoilt.iter_mut().zip(flips).for_each(|(cell, flip)| *cell ^= flip);
+        }
+        _ => rng.fill(spoilt),
+    }
     block.set_cells(cells);
 }
 

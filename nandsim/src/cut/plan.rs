@@ -1,24 +1,22 @@
 //! Which cuts to try: all of a trace, or a sample that looks hardest at its end, where a transaction commits.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use jffs2_tx::flash::{FlashKind, Geometry};
 
 use super::{Cut, EraseDamage, ProgramDamage, Tear};
+use crate::chip::{Pairing, Rules};
 use crate::rng::Rng;
 use crate::trace::{Op, Trace};
 
-/// Write buffer of a NOR chip, bytes: within it, bits are cleared in no order.
-const NOR_BUFFER: u32 = 256;
 /// Choices of what is lost where operations have not been synced.
 const UNSYNCED_VARIANTS: u32 = 3;
 /// The last programs that a sample looks hardest at.
 const LAST_PROGRAMS: usize = 8;
 
-/// Besides a prefix for each byte, what may become of a NOR write buffer.
-const NOR_DAMAGE: [(ProgramDamage, u32); 10] = [
-    (ProgramDamage::Suffix, NOR_BUFFER / 4),
-    (ProgramDamage::Suffix, NOR_BUFFER * 3 / 4),
+/// Besides a prefix for each byte and two suffixes, what may become of a NOR write buffer.
+const NOR_RANDOM: [(ProgramDamage, u32); 8] = [
     (ProgramDamage::Bytes, 0),
     (ProgramDamage::Bytes, 1),
     (ProgramDamage::Bits, 0),
@@ -97,6 +95,7 @@ fn evenly(n: usize, end: u64) -> impl Iterator<Item = u64> {
 /// The tears of one operation, numbered.
 struct Tears<'t> {
     geometry: Geometry,
+    rules: Rules,
     op: Option<&'t Op>,
     unsynced: u32,
 }
@@ -105,17 +104,19 @@ impl<'t> Tears<'t> {
     fn of(trace: &'t Trace, op: usize) -> Self {
         // With one operation to lose there is nothing new: that is the cut before it.
         let synced = op < 2 || trace.ops[op - 1] == Op::Sync || trace.ops[op - 2] == Op::Sync;
-        Self { geometry: trace.geometry, op: trace.ops.get(op), unsynced: if synced { 0 } else { UNSYNCED_VARIANTS } }
+        let unsynced = if synced { 0 } else { UNSYNCED_VARIANTS };
+        Self { geometry: trace.geometry, rules: trace.rules, op: trace.ops.get(op), unsynced }
     }
 
     fn len(&self) -> u64 {
         let own = match self.op {
             Some(Op::Program { offset, data }) => {
-                let units = u64::from(units(&self.geometry, *offset, data.len()));
-                match self.geometry.kind() {
-                    FlashKind::Nor => data.len() as u64 + units * NOR_DAMAGE.len() as u64,
-                    FlashKind::Nand => units * nand_damage(&self.geometry).len() as u64,
-                }
+                let prefixes = if self.geometry.kind() == FlashKind::Nor { data.len() as u64 } else { 0 };
+                prefixes
+                    + self
+                        .units(*offset, data.len())
+                        .map(|unit| self.damages_of(*offset, unit).len() as u64)
+                        .sum::<u64>()
             }
             Some(Op::Erase { .. }) => erase_tears(&self.geometry).len() as u64,
             Some(Op::OobCleanmarker { .. }) => 1,
@@ -135,49 +136,63 @@ impl<'t> Tears<'t> {
         let i = (i - 1 - u64::from(self.unsynced)) as usize;
         match self.op {
             Some(Op::Program { offset, data }) => match self.geometry.kind() {
-                FlashKind::Nor => nor_tear(*offset, data.len(), i),
-                FlashKind::Nand => {
-                    let damages = nand_damage(&self.geometry);
-                    let (damage, n) = damages[i % damages.len()];
-                    Tear::Program { unit: (i / damages.len()) as u32, damage, n }
-                }
+                FlashKind::Nor if i < data.len() => self.prefix(*offset, i as u32),
+                FlashKind::Nor => self.damage(*offset, data.len(), i - data.len()),
+                FlashKind::Nand => self.damage(*offset, data.len(), i),
             },
             Some(Op::Erase { .. }) => erase_tears(&self.geometry)[i],
             Some(Op::OobCleanmarker { .. }) => Tear::Cleanmarker,
             Some(Op::MarkBad { .. } | Op::Sync) | None => Tear::Before,
         }
     }
-}
 
-fn nor_tear(offset: u32, len: usize, i: usize) -> Tear {
-    if i < len {
-        let head = offset % NOR_BUFFER;
-        let unit = (head + i as u32) / NOR_BUFFER;
-        let start = (unit * NOR_BUFFER).saturating_sub(head);
-        return Tear::Program { unit, damage: ProgramDamage::Prefix, n: i as u32 - start };
+    /// The pages or write buffers that a program covers, in part or whole.
+    fn units(&self, offset: u32, len: usize) -> Range<u32> {
+        let unit = self.rules.torn_unit(&self.geometry);
+        0..(offset % unit + len as u32).div_ceil(unit)
     }
-    let (damage, n) = NOR_DAMAGE[(i - len) % NOR_DAMAGE.len()];
-    Tear::Program { unit: ((i - len) / NOR_DAMAGE.len()) as u32, damage, n }
-}
 
-/// Number of pages or write buffers that a program covers, in part or whole.
-fn units(geometry: &Geometry, offset: u32, len: usize) -> u32 {
-    let unit = unit_size(geometry);
-    (offset % unit + len as u32).div_ceil(unit)
-}
+    /// NOR: a program stopped after `done` bytes.
+    fn prefix(&self, offset: u32, done: u32) -> Tear {
+        let buffer = self.rules.write_buffer;
+        let head = offset % buffer;
+        let unit = (head + done) / buffer;
+        let start = (unit * buffer).saturating_sub(head);
+        Tear::Program { unit, damage: ProgramDamage::Prefix, n: done - start }
+    }
 
-/// A page on NAND, a write buffer on NOR: bytes.
-pub(super) fn unit_size(geometry: &Geometry) -> u32 {
-    match geometry.kind() {
-        FlashKind::Nor => NOR_BUFFER,
-        FlashKind::Nand => geometry.write_size(),
+    /// The damage at `i` of all that the units of a program may take.
+    fn damage(&self, offset: u32, len: usize, mut i: usize) -> Tear {
+        for unit in self.units(offset, len) {
+            let damages = self.damages_of(offset, unit);
+            if let Some(&(damage, n)) = damages.get(i) {
+                return Tear::Program { unit, damage, n };
+            }
+            i -= damages.len();
+        }
+        Tear::Before
+    }
+
+    fn damages_of(&self, offset: u32, unit: u32) -> Vec<(ProgramDamage, u32)> {
+        match self.geometry.kind() {
+            FlashKind::Nor => nor_damage(self.rules.write_buffer),
+            FlashKind::Nand => {
+                let (page, pages) =
+                    (self.geometry.write_size(), self.geometry.eraseblock() / self.geometry.write_size());
+                nand_damage(page, paired_damage(self.rules.pairing, (offset / page + unit) % pages, pages))
+            }
+        }
     }
 }
 
-fn nand_damage(geometry: &Geometry) -> [(ProgramDamage, u32); 20] {
-    use ProgramDamage::{AllButOneBit, Bits, Bytes, LooksBlank, NoEcc, OneBit, Paired, Prefix, Suffix};
-    let page = geometry.write_size();
-    [
+fn nor_damage(buffer: u32) -> Vec<(ProgramDamage, u32)> {
+    let suffixes = [buffer / 4, buffer * 3 / 4].map(|n| (ProgramDamage::Suffix, n));
+    [&suffixes[..], &NOR_RANDOM].concat()
+}
+
+fn nand_damage(page: u32, paired: Vec<(ProgramDamage, u32)>) -> Vec<(ProgramDamage, u32)> {
+    use ProgramDamage::{AllButOneBit, Bits, Bytes, LooksBlank, NoEcc, OneBit, Prefix, Suffix};
+    let alone = [
         (Prefix, 0),
         (Prefix, 1),
         (Prefix, page / 4),
@@ -196,9 +211,18 @@ fn nand_damage(geometry: &Geometry) -> [(ProgramDamage, u32); 20] {
         (AllButOneBit, 1),
         (LooksBlank, 0),
         (NoEcc, 0),
-        (Paired, 1),
-        (Paired, 3),
-    ]
+    ];
+    [&alone[..], &paired].concat()
+}
+
+/// Damage that reaches an earlier page of the eraseblock.
+fn paired_damage(pairing: Pairing, page: u32, pages: u32) -> Vec<(ProgramDamage, u32)> {
+    use ProgramDamage::{Paired, PairedBlank, PairedDone};
+    match (pairing, pairing.distance(page, pages)) {
+        (Pairing::Unknown, _) => vec![(Paired, 1), (Paired, 3)],
+        (_, Some(n)) => vec![(Paired, n), (PairedBlank, n), (PairedDone, n)],
+        (_, None) => Vec::new(),
+    }
 }
 
 fn erase_tears(geometry: &Geometry) -> Vec<Tear> {

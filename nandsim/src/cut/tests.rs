@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jffs2_tx::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
 
 use super::*;
-use crate::chip::{Chip, OobState};
+use crate::chip::{Chip, ChipError, OobState, Pairing, Rules};
 use crate::trace::{Op, Recorder, Trace};
 
 const SEED: u64 = 7;
@@ -20,7 +20,12 @@ fn nand() -> Geometry {
 
 /// Erases, cleanmarkers, and programs of odd and even lengths over cells that are blank or partly programmed.
 fn recorded(geometry: Geometry) -> (Chip, Recorder) {
-    let start = Chip::with_image(geometry, SEED, &vec![0x5a; 3 * geometry.eraseblock() as usize]).unwrap();
+    recorded_on(Chip::new(geometry, SEED))
+}
+
+fn recorded_on(erased: Chip) -> (Chip, Recorder) {
+    let geometry = *erased.geometry();
+    let start = erased.programmed(&vec![0x5a; 3 * geometry.eraseblock() as usize]).unwrap();
     let mut flash = Recorder::new(start.clone());
     flash.erase(1).unwrap();
     flash.write_oob_cleanmarker(1).unwrap();
@@ -184,6 +189,96 @@ fn torn_pages_are_uncorrectable_and_closed() {
     assert_eq!(spoilt, 3 + 1, "one page back and three pages back, but never a page that was blank");
 }
 
+/// A NAND chip with rules, all pages of eraseblock 1 programmed at once.
+fn mlc() -> (Chip, Recorder) {
+    let rules = Rules { pairing: Pairing::FourAndSix, ..Rules::of(&nand()) };
+    let start = Chip::with_rules(nand(), rules, SEED);
+    let mut flash = Recorder::new(start.clone());
+    flash.program(nand().offset_of(1), &[0x5a; 2 * 512]).unwrap();
+    flash.program(nand().offset_of(1) + 2 * 512, &[0x5a; 30 * 512]).unwrap();
+    (start, flash)
+}
+
+#[test]
+fn paired_pages_are_destroyed_by_the_part_s_table() {
+    let (start, flash) = mlc();
+    let mut destroyed = Vec::new();
+    for (cut, chip) in walk(&start, flash.trace()) {
+        let Tear::Program { unit, damage, n } = cut.tear else { continue };
+        let page = unit + if cut.op == 0 { 0 } else { 2 };
+        let ecc = |page: u32| chip.read(nand().offset_of(1) + page * 512, &mut [0; 512]).unwrap();
+        let lost: Vec<u32> = (0..page).filter(|&earlier| ecc(earlier) == Ecc::Uncorrectable).collect();
+        match damage {
+            ProgramDamage::Paired | ProgramDamage::PairedBlank | ProgramDamage::PairedDone => {
+                assert_eq!(lost, [page - n], "{cut}");
+                let torn = if damage == ProgramDamage::Paired { Ecc::Uncorrectable } else { Ecc::Clean };
+                assert_eq!(ecc(page), torn, "{cut}");
+                destroyed.push((page - n, page));
+            }
+            _ => assert!(lost.is_empty(), "{cut}"),
+        }
+    }
+    assert_eq!(destroyed.len(), 3 * 16, "each of 16 pairs in three ways");
+    destroyed.dedup();
+    assert_eq!(destroyed[..6], [(0, 4), (1, 5), (2, 8), (3, 9), (6, 12), (7, 13)]);
+    assert_eq!(destroyed[12..], [(22, 28), (23, 29), (26, 30), (27, 31)]);
+}
+
+#[test]
+fn a_program_of_a_part_of_a_page_tears_there_alone() {
+    let rules = Rules { program_unit: 128, page_programs: 4, ..Rules::of(&nand()) };
+    let start = Chip::with_rules(nand(), rules, SEED);
+    let mut flash = Recorder::new(start.clone());
+    flash.program(128, &[0; 256]).unwrap();
+    flash.program(0, &[0; 128]).unwrap();
+    let mut torn = 0;
+    for (cut, chip) in walk(&start, flash.trace()).into_iter().filter(|(cut, _)| cut.op == 0) {
+        let ecc = |at| chip.read(at, &mut [0; 128]).unwrap();
+        assert_eq!((ecc(0), ecc(384), is_blank(&chip, 384)), (Ecc::Clean, Ecc::Clean, true), "{cut}");
+        torn += usize::from(ecc(128) == Ecc::Uncorrectable && ecc(256) == Ecc::Uncorrectable);
+    }
+    assert!(torn >= 5, "{torn}");
+    let no_ecc = Cut { op: 0, tear: Tear::Program { unit: 0, damage: ProgramDamage::NoEcc, n: 0 } };
+    let (_, chip) = Walker::new(start, flash.trace(), SEED, [no_ecc].into_iter()).next().unwrap();
+    let eccs = [0, 128, 256, 384].map(|at| chip.read(at, &mut [0; 128]).unwrap());
+    assert_eq!(eccs, [Ecc::Clean, Ecc::Uncorrectable, Ecc::Uncorrectable, Ecc::Clean]);
+}
+
+fn is_blank(chip: &Chip, at: usize) -> bool {
+    chip.image()[at..at + 128].iter().all(|&cell| cell == 0xff)
+}
+
+/// A page that an interrupted erase let read blank still is a programmed one.
+#[test]
+fn an_interrupted_erase_allows_no_programs() {
+    let (start, flash) = recorded(nand());
+    let cut = Cut { op: 0, tear: Tear::Erase { damage: EraseDamage::Blank, n: 0, oob_kept: false } };
+    let (_, mut chip) = Walker::new(start, flash.trace(), SEED, [cut].into_iter()).next().unwrap();
+    let first = nand().offset_of(1);
+    assert_eq!(chip.program(first, &[0; 512]), Err(ChipError::PagePrograms { offset: first, limit: 1 }));
+    chip.erase(1).unwrap();
+    chip.program(first, &[0; 512]).unwrap();
+}
+
+#[test]
+fn tears_stay_in_the_part_s_write_buffer() {
+    let rules = Rules { write_buffer: 64, ..Rules::of(&nor()) };
+    let (start, flash) = recorded_on(Chip::with_rules(nor(), rules, SEED));
+    let Op::Program { offset, data } = &flash.trace().ops[4] else { panic!() };
+    let (at, mut prefixes, mut suffixes) = (*offset as usize, 0, 0);
+    for (cut, chip) in walk(&start, flash.trace()).into_iter().filter(|(cut, _)| cut.op == 4) {
+        let Tear::Program { unit, damage, .. } = cut.tear else { continue };
+        prefixes += usize::from(damage == ProgramDamage::Prefix);
+        suffixes += usize::from(damage == ProgramDamage::Suffix);
+        let torn = (at / 64 + unit as usize) * 64;
+        let image = chip.image();
+        assert_eq!(image[at..torn.max(at)], data[..torn.max(at) - at], "{cut}");
+        assert!(image[torn + 64..at + 600_usize.max(torn + 64 - at)].iter().all(|&cell| cell == 0xff), "{cut}");
+    }
+    // 600 bytes from 4196 on are in 10 buffers of 64.
+    assert_eq!((prefixes, suffixes), (600, 2 * 10));
+}
+
 #[test]
 fn cleanmarkers_tear() {
     let (start, flash) = recorded(nand());
@@ -261,7 +356,7 @@ fn samples_have_their_size_and_the_whole_end() {
     let all_of_end: Vec<Cut> = cuts_all(&trace).filter(|cut| cut.op >= end).collect();
     assert!(all_of_end.iter().all(|cut| sample.contains(cut)));
     assert_eq!(cuts_sampled(&trace, 1 << 20, SEED).len(), cuts_all(&trace).count());
-    assert_eq!(cuts_sampled(&Trace { geometry: nor(), ops: Vec::new() }, 5, SEED).len(), 1);
+    assert_eq!(cuts_sampled(&Trace { geometry: nor(), rules: Rules::of(&nor()), ops: Vec::new() }, 5, SEED).len(), 1);
 }
 
 #[test]
