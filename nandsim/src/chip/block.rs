@@ -1,5 +1,6 @@
 //! One eraseblock: its cells, and what error correction and the OOB area add to them.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use jffs2_tx::flash::{Ecc, Geometry};
@@ -77,6 +78,12 @@ impl Block {
             return &[];
         }
         &self.units[start / self.unit_len()..=(start + len - 1) / self.unit_len()]
+    }
+
+    /// What error correction gives up on.
+    pub(crate) fn unreadable(&self) -> Vec<Range<usize>> {
+        let units = self.units.iter().enumerate().filter(|(_, unit)| unit.ecc == Ecc::Uncorrectable);
+        units.map(|(i, _)| i * self.unit_len()..(i + 1) * self.unit_len()).collect()
     }
 
     /// The last unit that is programmed.
