@@ -149,6 +149,11 @@ impl Chip {
         self.blocks.get(block as usize).map_or(&[], |block| block.data())
     }
 
+    /// Eraseblocks that are not marked bad, with their indexes.
+    pub(crate) fn good_blocks(&self) -> impl Iterator<Item = (u32, &Block)> {
+        (0..).zip(&self.blocks).filter(|(_, block)| !block.bad).map(|(i, block)| (i, &**block))
+    }
+
     /// All cells.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {

@@ -49,11 +49,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod boot;
 mod cache;
 mod chip;
 mod content;
 mod cut;
 mod fault;
+pub mod firmware;
 mod judge;
 mod parts;
 mod reader;

@@ -97,6 +97,12 @@ impl Block {
         }
     }
 
+    /// What error correction gives up on.
+    pub(crate) fn unreadable(&self) -> Vec<Range<usize>> {
+        let units = self.units.iter().enumerate().filter(|(_, unit)| unit.ecc == Ecc::Uncorrectable);
+        units.map(|(i, _)| i * self.unit_len()..(i + 1) * self.unit_len()).collect()
+    }
+
     /// The last unit that is programmed.
     pub(crate) fn last_programmed(&self) -> Option<usize> {
         self.units.iter().rposition(|unit| unit.programmed)
