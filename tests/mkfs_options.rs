@@ -1,8 +1,8 @@
 //! Options that mkfs.jffs2 and its stand-in both take: whatever they are, the two images hold the same tree.
 //!
 //! What the README's table says of mkfs.jffs2 is allowed for: it writes no inode for the root, dates directories by what is
-//! in them, gives what a device table makes the time of day, keeps eight bits of device numbers, and crashes on pages over
-//! 4 KiB with LZO.
+//! in them, gives what a device table makes the time of day, keeps eight bits of device numbers, and crashes on
+//! large pages with LZO.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -71,11 +71,6 @@ impl<W: Write> Packer<W> {
         }
     }
 
-    /// With cleanmarkers of so many bytes: 0 for none, otherwise at least a header's 12.
-    pub(crate) fn with_cleanmarker(self, len: u32) -> Self {
-        Self { cleanmarker: len as usize, ..self }
-    }
-
     pub(crate) fn endian(&self) -> Endian {
         self.endian
     }

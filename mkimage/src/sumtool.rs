@@ -122,7 +122,7 @@ pub fn summarize(input: impl Read + Seek, options: &Options, out: &mut impl Writ
     let mut input = input;
     let Some(source) = Source::of(&mut input, options)? else { return Ok(Report::default()) };
     let mut copy = Copy { source, report: Report { end_mark: source.end_mark, ..Report::default() } };
-    let mut packer = Packer::new(out, &source.packing(options)).with_cleanmarker(source.cleanmarker);
+    let mut packer = Packer::new(out, &source.packing(options));
     input.seek(SeekFrom::Start(0)).map_err(SumError::Read)?;
     let mut bytes = Vec::with_capacity(options.eraseblock as usize);
     for block in 0..source.geometry.blocks() {
@@ -196,6 +196,8 @@ impl Source {
         crate::Options {
             endian: self.endian,
             eraseblock: options.eraseblock,
+            cleanmarkers: self.cleanmarker != 0,
+            cleanmarker_size: self.cleanmarker,
             summary: true,
             ..crate::Options::default()
         }
