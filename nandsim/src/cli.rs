@@ -38,7 +38,7 @@ enum Command {
     /// Run the built-in samples, and say what is to be seen
     Demo,
     /// Cut the power of one update, and judge the whole tree after each cut
-    Torture(torture::Args),
+    Torture(Box<torture::Args>),
     /// List the parts that --part knows, with geometry and times
     Parts(parts::Args),
 }

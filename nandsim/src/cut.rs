@@ -131,6 +131,12 @@ const ERASE_NAMES: [(EraseDamage, &str); 6] = [
 #[error("{0:?} is not a cut, such as 17:before or 17:prefix:0:204")]
 pub struct ParseCutError(String);
 
+impl ParseCutError {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.op)?;
@@ -150,7 +156,7 @@ impl FromStr for Cut {
     type Err = ParseCutError;
 
     fn from_str(text: &str) -> Result<Self, ParseCutError> {
-        parse(text).ok_or_else(|| ParseCutError(text.to_owned()))
+        parse(text).ok_or_else(|| ParseCutError::of(text))
     }
 }
 

@@ -1,7 +1,5 @@
 //! What each reader makes of a flash state: the old tree, the new one, or something that must not be.
 
-use std::fmt;
-
 use jffs2_tx::flash::Geometry;
 use jffs2_tx::wire::Endian;
 
@@ -10,48 +8,13 @@ use crate::chip::Chip;
 use crate::content::ContentId;
 use crate::reader::ByReader;
 use crate::snapshot::Snapshot;
+use crate::verdict::Verdict;
 use crate::viewer::{View, ViewError, Viewer};
 
 /// Differences that a description lists.
 const SHOWN_DIFFERENCES: usize = 4;
 /// Flash states whose verdicts are kept.
 const KNOWN_STATES: usize = 1 << 12;
-
-/// What a reader sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Exactly the old tree.
-    Old,
-    /// Exactly the new tree.
-    New,
-    /// Another tree, or one that cannot last; how it differs, or why.
-    Mixed(String),
-    /// A name leads to something that cannot be read, or the mount fails; why.
-    Unreadable(String),
-}
-
-impl Verdict {
-    /// The same with its description put into context.
-    #[must_use]
-    pub(crate) fn about(self, what: &str) -> Self {
-        match self {
-            Self::Old | Self::New => self,
-            Self::Mixed(how) => Self::Mixed(format!("{what}: {how}")),
-            Self::Unreadable(why) => Self::Unreadable(format!("{what}: {why}")),
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Old => write!(f, "old"),
-            Self::New => write!(f, "new"),
-            Self::Mixed(how) => write!(f, "mixed: {how}"),
-            Self::Unreadable(why) => write!(f, "unreadable: {why}"),
-        }
-    }
-}
 
 /// The two trees that a reader may see.
 #[derive(Clone, Debug)]

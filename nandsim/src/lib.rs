@@ -1,11 +1,12 @@
 //! Simulated NOR and NAND flash, and a harness that cuts the power of an update anywhere and judges what is left.
 //!
 //! [`Chip`] enforces the rules of programming and erasing; [`Recorder`] keeps what was done as a [`Trace`]; [`cuts_all`]
-//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them. So far
-//! nothing knows JFFS2.
+//! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them.
+//! [`Harness`] puts any [`Workload`] under test and has an [`Oracle`] judge what is left: after the cut, after recovery,
+//! after the work done again, and after more cuts in these. So far nothing knows JFFS2.
 //!
-//! [`Torture`] records a JFFS2 update and tries cuts on it: a [`Judge`] compares the whole tree, as readers with and
-//! without summaries see it, with the old one and the new one; after the cut, after recovery, after the update done again.
+//! [`Torture`] is the harness of a JFFS2 update: a [`Judge`] compares the whole tree, as readers with and without summaries
+//! see it, with the old one and the new one.
 //!
 //! ```
 //! use jffs2_tx::flash::FlashKind;
@@ -56,6 +57,7 @@ mod content;
 mod cut;
 mod fault;
 pub mod firmware;
+mod harness;
 mod judge;
 mod parts;
 mod reader;
@@ -66,20 +68,26 @@ mod snapshot;
 mod torture;
 mod trace;
 mod update;
+mod verdict;
 mod viewer;
 
 pub use chip::{Chip, ChipError, Counters, OobState, Pairing, Rules};
 pub use content::ContentId;
 pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
 pub use fault::{Fault, FaultKind};
-pub use judge::{Expected, Judge, Verdict};
+pub use harness::{
+    Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
+    Workload,
+};
+pub use judge::{Expected, Judge};
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_small_change};
 pub use shape::Shape;
 pub use snapshot::{Contents, Snapshot, SnapshotContent, SnapshotEntry, SnapshotError};
-pub use torture::{Counts, Failure, Report, Stage, Torture, TortureError};
+pub use torture::{Torture, TortureError, TreeOracle};
 pub use trace::{Op, Recorder, Trace};
 pub use update::Update;
+pub use verdict::Verdict;
 pub use viewer::{View, ViewError, Viewer};

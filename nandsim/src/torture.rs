@@ -1,60 +1,27 @@
-//! Cuts the power of an update at every moment asked for, and has each state judged: as it is, after recovery, and after
-//! the update was done again.
+//! A JFFS2 update under test: what readers with and without summaries may see on the way from the old tree to the new.
 
 use std::io;
-use std::sync::Mutex;
-use std::time::Instant;
 
-use jffs2_tx::flash::Flash;
-use jffs2_tx::tx::TxError;
-use jffs2_tx::wire::CommitPoint;
+use jffs2_tx::flash::{Flash, Geometry};
+use jffs2_tx::log::free_block;
+use jffs2_tx::tx::{TxError, recover};
+use jffs2_tx::wire::{CommitPoint, Endian};
 
 use crate::chip::{Chip, ChipError};
-use crate::cut::{Cut, Walker};
-use crate::judge::{Expected, Verdict};
+use crate::harness::{Done, Eye, Harness, Oracle, Plan, SecondCuts, Sight, Stage, Workload};
+use crate::judge::{Expected, Judge};
 use crate::reader::ByReader;
 use crate::snapshot::Snapshot;
-use crate::trace::{Recorder, Trace};
+use crate::trace::Recorder;
 use crate::update::Update;
+use crate::verdict::Verdict;
 use crate::viewer::{ViewError, Viewer};
-
-mod report;
-mod trial;
-
-pub use report::{Counts, Failure, Report};
-pub use trial::Stage;
-
-use report::Tally;
-use trial::{Redone, Trial};
-
-/// Cuts that a thread takes at once.
-const CHUNK: usize = 32;
 
 /// Updates that program more bytes than this are done again on settled states only.
 const SETTLE_ABOVE: u64 = 4 << 20;
 
 /// An update, what was done to the flash for it, and what readers may see on the way.
-#[derive(Clone, Debug)]
-pub struct Torture {
-    /// The flash before.
-    pub start: Chip,
-    /// What the update did to it. Tests change it to plant faults.
-    pub trace: Trace,
-    /// How to do the update again.
-    pub update: Update,
-    /// What commits it.
-    pub point: CommitPoint,
-    /// What each reader may see.
-    pub expected: ByReader<Expected>,
-    /// Picks what is random in the cuts.
-    pub seed: u64,
-    /// Let blank eraseblocks be marked clean, as by a mount for writing, before the update is done again. A large update
-    /// is cut in hundreds of states that differ in nothing else, and each costs a whole update.
-    pub settle: bool,
-    /// Cut the power a second time after some of the cuts, in recovery and in the update done again. Not for large
-    /// updates, unless set.
-    pub second_cuts: bool,
-}
+pub type Torture = Harness<Update, TreeOracle>;
 
 /// There is nothing to cut.
 #[derive(Debug, thiserror::Error)]
@@ -104,47 +71,83 @@ impl Torture {
             with_summaries: Expected { old: tree("before", &old.with_summaries)?, new: new.clone() },
             without_summaries: Expected { old: tree("before", &old.without_summaries)?, new },
         };
+        let oracle = TreeOracle {
+            geometry: *start.geometry(),
+            endian: update.endian,
+            point,
+            redone_by_summary: point == CommitPoint::Summary || update.options.commit_point.is_none(),
+            expected,
+        };
         let settle = trace.programmed_bytes() > SETTLE_ABOVE;
-        Ok(Self { start, trace, update, point, expected, seed, settle, second_cuts: !settle })
+        let plan = Plan { settle, second: if settle { SecondCuts::None } else { SecondCuts::Some } };
+        Ok(Self { start, trace, workload: update, oracle, seed, plan })
+    }
+}
+
+impl Workload for Update {
+    fn run(&self, flash: &mut Recorder, attempt: u8) -> Done {
+        self.apply(flash, attempt)?;
+        Ok(())
     }
 
-    /// Tries the cuts on `threads` threads. `done` is told of cuts as they are done, several at once.
-    pub fn run(&self, cuts: impl Iterator<Item = Cut> + Send, threads: usize, done: &(dyn Fn(u64) + Sync)) -> Report {
-        let begun = Instant::now();
-        let (cuts, redone) = (Mutex::new(cuts), Redone::default());
-        let work = || self.work(&cuts, &redone, done);
-        let tally = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let tallies =
-                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
-            tallies.fold(Tally::default(), Tally::merged)
-        });
-        tally.report(self, redone.len(), begun.elapsed())
+    fn recover(&self, flash: &mut Recorder) -> Done {
+        recover(flash, self.endian)?;
+        Ok(())
     }
 
-    /// Tries one cut; `seen` is told what the readers see at each stage.
-    pub fn examine(&self, cut: Cut, seen: &mut dyn FnMut(Stage, &ByReader<Verdict>)) -> Verdict {
-        let redone = Redone::default();
-        let mut trial = Trial::new(self, &redone);
-        let states = Walker::new(self.start.clone(), &self.trace, self.seed, std::iter::once(cut));
-        states.map(|(_, chip)| trial.examine(&chip, seen)).last().unwrap_or(Verdict::Old)
-    }
-
-    /// One thread's part.
-    fn work(&self, cuts: &Mutex<impl Iterator<Item = Cut>>, redone: &Redone, done: &(dyn Fn(u64) + Sync)) -> Tally {
-        let mut trial = Trial::new(self, redone);
-        let mut tally = Tally::default();
-        let chunks = std::iter::from_fn(|| {
-            let mut cuts = cuts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let chunk: Vec<Cut> = cuts.by_ref().take(CHUNK).collect();
-            done(chunk.len() as u64);
-            (!chunk.is_empty()).then_some(chunk)
-        });
-        for (cut, chip) in Walker::new(self.start.clone(), &self.trace, self.seed, chunks.flatten()) {
-            let (seen, verdict) = trial.check(&chip);
-            tally.add(cut, &seen, verdict);
+    /// What a mount for writing makes of blank eraseblocks: erased and marked clean.
+    fn settle(&self, flash: &mut Recorder) -> Done {
+        let is_blank = |block| flash.chip().block_data(block).iter().all(|byte| *byte == 0xff);
+        let blank: Vec<u32> = (0..flash.geometry().blocks()).filter(|block| is_blank(*block)).collect();
+        for block in blank {
+            if !flash.is_bad(block)? {
+                free_block(flash, self.endian, block)?;
+            }
         }
-        tally
+        Ok(())
+    }
+}
+
+/// Compares the whole tree, as each reader sees it, with the old one and the new one.
+#[derive(Clone, Debug)]
+pub struct TreeOracle {
+    /// What commits the update.
+    pub point: CommitPoint,
+    /// What each reader may see.
+    pub expected: ByReader<Expected>,
+    pub(crate) endian: Endian,
+    geometry: Geometry,
+    /// The update done again may be committed by a summary.
+    redone_by_summary: bool,
+}
+
+impl Oracle for TreeOracle {
+    type Eye<'o> = Judge;
+
+    fn eye(&self) -> Judge {
+        Judge::new(&self.geometry, self.endian, self.expected.clone())
+    }
+
+    /// Only a summary commit may show one reader the new tree and not the other.
+    fn accepts(&self, stage: Stage, sight: &Sight) -> Result<(), Verdict> {
+        sight.is_fine(stage)?;
+        let [(_, with), (_, without)] = &*sight.readers else { return Ok(()) };
+        let wrong = match self.point {
+            _ if stage.is_redone() => *with != Verdict::New || !(self.redone_by_summary || *without == Verdict::New),
+            CommitPoint::Summary => *without == Verdict::New,
+            CommitPoint::Dirent | CommitPoint::Head => with != without,
+        };
+        if wrong { Err(Verdict::Mixed(format!("{stage}: {sight}, with commit point {}", self.point))) } else { Ok(()) }
+    }
+}
+
+impl Eye for Judge {
+    fn see(&mut self, chip: &Chip) -> Sight {
+        let seen = self.verdicts(chip);
+        Sight {
+            readers: seen.named().map(|(reader, verdict)| (reader, verdict.clone())).collect(),
+            verdict: seen.with_summaries,
+        }
     }
 }
 

@@ -85,20 +85,34 @@ impl Trace {
 pub struct Recorder {
     chip: Chip,
     trace: Trace,
+    most: usize,
+    changes: usize,
 }
 
 impl Recorder {
     /// Records from this state on. Keep a copy of the chip to walk the trace from.
     #[must_use]
     pub fn new(chip: Chip) -> Self {
+        Self::limited(chip, usize::MAX)
+    }
+
+    /// Refuses all but the first `most` operations, so that what never ends is found out.
+    #[must_use]
+    pub(crate) fn limited(chip: Chip, most: usize) -> Self {
         let trace = Trace { geometry: *chip.geometry(), rules: *chip.rules(), ops: Vec::new() };
-        Self { chip, trace }
+        Self { chip, trace, most, changes: 0 }
     }
 
     /// The chip as it is.
     #[must_use]
     pub fn chip(&self) -> &Chip {
         &self.chip
+    }
+
+    /// Programs, erases and cleanmarkers so far that succeeded.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changes
     }
 
     /// The operations so far.
@@ -114,7 +128,11 @@ impl Recorder {
     }
 
     fn record(&mut self, op: Op) -> Result<(), ChipError> {
+        if self.trace.ops.len() >= self.most {
+            return Err(ChipError::Endless(self.most));
+        }
         let result = op.apply(&mut self.chip);
+        self.changes += usize::from(result.is_ok() && !matches!(op, Op::Sync | Op::MarkBad { .. }));
         if !result.is_err_and(|e| e.is_violation()) {
             self.trace.ops.push(op);
         }

@@ -7,7 +7,7 @@ use nandsim::{Chip, Cut, Op, Recorder, Shape, Tear, Torture, Walker, sample, sam
 
 mod common;
 
-use common::{SEED, nand, nor, recorded, run_all};
+use common::{SEED, nand, nor, recorded, run_all, without_second_cuts};
 
 /// The update up to, and without, operation `op`.
 fn cut_before(torture: &Torture, op: usize) -> Chip {
@@ -19,9 +19,9 @@ fn cut_before(torture: &Torture, op: usize) -> Chip {
 /// The recovery from a state as what is cut, instead of the update.
 fn recovery_from(torture: &Torture, start: Chip) -> Torture {
     let mut recorder = Recorder::new(start.clone());
-    recover(&mut recorder, torture.update.endian).expect("recovers");
+    recover(&mut recorder, torture.workload.endian).expect("recovers");
     let (_, trace) = recorder.into_parts();
-    Torture { start, trace, second_cuts: false, ..torture.clone() }
+    without_second_cuts(Torture { start, trace, ..torture.clone() })
 }
 
 /// Cuts the recovery from the states that leave most to do: all of the payload written; the whole body of the commit block

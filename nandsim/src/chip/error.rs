@@ -44,6 +44,9 @@ pub enum ChipError {
     /// The cleanmarker can be written only once after an erase, before the first page.
     #[error("cleanmarker for eraseblock {0}, whose first page is not erased")]
     NotErased(u32),
+    /// More operations than the work can need: it may never end.
+    #[error("still not done after {0} operations")]
+    Endless(usize),
     /// The device reports that a program failed: a planned fault.
     #[error("program failed at {offset:#x}")]
     ProgramFailed {

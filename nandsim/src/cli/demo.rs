@@ -60,7 +60,7 @@ fn show(out: &mut impl Write, title: &str, torture: &Torture) -> Result<bool> {
 }
 
 fn lines(torture: &Torture, report: &Report, threads: usize) -> String {
-    let text = show::report(torture, report, threads) + how(torture.point) + "\n";
+    let text = show::report(torture, report, threads) + how(torture.oracle.point) + "\n";
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 

@@ -2,28 +2,34 @@
 
 use std::io::{self, Write};
 
-use nandsim::{Cut, Torture, Verdict};
+use nandsim::{CutPath, Torture};
 
 use super::{Outcome, show};
 
 /// Tries the cut and tells what each reader sees at each stage.
-pub(super) fn run(torture: &Torture, cut: Cut) -> Outcome {
+pub(super) fn run(torture: &Torture, path: &CutPath) -> Outcome {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", show::flash(torture))?;
-    writeln!(out, "cut {cut} (seed {}), in {}", torture.seed, show::operation(torture, cut))?;
+    writeln!(out, "cut {path} (seed {}), in {}", torture.seed, show::operation(torture, path.first))?;
+    if torture.state(path).is_none() {
+        anyhow::bail!("there is nothing to cut at {path}: the update has {} operations", torture.trace.ops.len());
+    }
     let mut lines = Vec::new();
-    let verdict = torture.examine(cut, &mut |stage, seen| {
-        lines.extend(seen.named().map(|(reader, verdict)| format!("{stage}, {reader}: {verdict}")));
+    let wrong = torture.examine(path, &mut |stage, seen| {
+        lines.extend(seen.readers.iter().map(|(reader, verdict)| format!("{stage}, {reader}: {verdict}")));
     });
     for line in lines {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "verdict: {verdict}")?;
-    Ok(matches!(verdict, Verdict::Old | Verdict::New))
+    match &wrong {
+        None => writeln!(out, "nothing is wrong")?,
+        Some((at, what)) => writeln!(out, "FAILED at {at}: {what}")?,
+    }
+    Ok(wrong.is_none())
 }
 
 /// This command with what replays a cut; later options win.
-pub(super) fn command(seed: u64, cut: Cut) -> String {
+pub(super) fn command(seed: u64, cut: &CutPath) -> String {
     let mut words: Vec<String> = std::env::args().filter(|arg| arg != "--json").map(|arg| quoted(&arg)).collect();
     words.push(format!("--seed {seed} --replay {cut}"));
     words.join(" ")

@@ -33,7 +33,7 @@ impl<'r> Json<'r> {
             eraseblock: geometry.eraseblock(),
             write_size: geometry.write_size(),
             endian: endian(torture),
-            commit_point: torture.point.to_string(),
+            commit_point: torture.oracle.point.to_string(),
             threads,
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn flash(torture: &Torture) -> String {
         geometry.eraseblock() >> 10,
         geometry.write_size(),
         endian(torture),
-        torture.point,
+        torture.oracle.point,
     )
 }
 
@@ -67,8 +67,14 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
         "cuts: {}  old: {}  new: {}  mixed: {}  unreadable: {}",
         counts.cuts, counts.old, counts.new, counts.mixed, counts.unreadable
     );
-    let plain = &report.without_summaries;
-    let _ = writeln!(text, "readers without summaries saw old: {}  new: {}", plain.old, plain.new);
+    for (reader, saw) in &report.readers {
+        let _ = writeln!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
+    }
+    let _ = writeln!(
+        text,
+        "different states: {}; recovered: {}; second cuts: {}, different states: {}",
+        report.states, report.recovered_states, report.second_cuts, report.second_states
+    );
     if let Some(turn) = turn(torture, report) {
         let _ = writeln!(text, "{turn}");
     }
@@ -103,7 +109,7 @@ pub(super) fn operation(torture: &Torture, cut: Cut) -> String {
 }
 
 fn endian(torture: &Torture) -> &'static str {
-    match torture.update.endian {
+    match torture.workload.endian {
         Endian::Little => "little",
         Endian::Big => "big",
     }

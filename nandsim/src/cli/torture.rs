@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::{Cut, Part, Report, Torture, cuts_all, cuts_sampled};
+use nandsim::{CutPath, Part, Report, Torture, cuts_all, cuts_sampled};
 use serde::Serialize;
 
 use super::{Outcome, prepare, replay, show};
@@ -86,7 +86,7 @@ pub(super) struct Args {
 
     /// Try one cut only, named as in a report, and tell what each reader sees
     #[arg(long, value_name = "CUT", conflicts_with_all = ["cuts", "json"])]
-    replay: Option<Cut>,
+    replay: Option<CutPath>,
 
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -165,8 +165,8 @@ impl From<Point> for CommitPoint {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let torture = prepare::torture(args)?;
-    if let Some(cut) = args.replay {
-        return replay::run(&torture, cut);
+    if let Some(path) = &args.replay {
+        return replay::run(&torture, path);
     }
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
     let report = try_cuts(&torture, args.cuts, threads);
@@ -176,7 +176,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     if let Some(failure) = report.failures.first() {
         eprintln!("nandsim: seed {}, cut {}: {}", torture.seed, failure.cut, failure.what);
-        eprintln!("nandsim: replay it with: {}", replay::command(torture.seed, failure.cut));
+        eprintln!("nandsim: replay it with: {}", replay::command(torture.seed, &failure.cut));
     }
     Ok(report.counts.is_fine())
 }

@@ -1,13 +1,16 @@
 //! What came of many cuts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::Torture;
+use super::known::Known;
+use super::trial::Wrong;
+use super::{CutPath, Sight};
 use crate::cut::Cut;
-use crate::judge::Verdict;
-use crate::reader::ByReader;
+use crate::trace::Trace;
+use crate::verdict::Verdict;
 
 /// Failures that a report lists.
 const LISTED_FAILURES: usize = 10;
@@ -15,13 +18,19 @@ const LISTED_FAILURES: usize = 10;
 /// What came of the cuts. Serializes to an object with these fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// By the worst that was found for each cut; if nothing was wrong, by what a reader with summaries sees right after it.
+    /// By the worst that was found for each cut; if nothing was wrong, by what is seen right after it.
     #[serde(flatten)]
     pub counts: Counts,
-    /// By what a reader without summaries sees right after each cut.
-    pub without_summaries: Counts,
-    /// Different states that recovery left, on each of which the update was done again.
+    /// By what each reader sees right after each cut.
+    pub readers: BTreeMap<&'static str, Counts>,
+    /// Different states that cuts left, as far as nothing is wrong with them.
+    pub states: usize,
+    /// Different states that recovery left, on each of which the work was done again.
     pub recovered_states: usize,
+    /// Cuts in a recovery or in the work done again, and further ones.
+    pub second_cuts: u64,
+    /// Different states that these left.
+    pub second_states: usize,
     /// The last cut, by operation, that left the old tree.
     #[serde(serialize_with = "as_text")]
     pub last_old: Option<Cut>,
@@ -62,7 +71,7 @@ pub struct Counts {
 pub struct Failure {
     /// Which; with the seed it replays the state.
     #[serde(serialize_with = "one_as_text")]
-    pub cut: Cut,
+    pub cut: CutPath,
     /// What went wrong.
     pub what: String,
 }
@@ -99,22 +108,26 @@ impl Counts {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: Counts,
-    without_summaries: Counts,
+    readers: BTreeMap<&'static str, Counts>,
     last_old: Option<Cut>,
     first_new: Option<Cut>,
     failures: Vec<Failure>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, cut: Cut, seen: &ByReader<Verdict>, verdict: Verdict) {
+    pub(super) fn add(&mut self, cut: Cut, seen: &Sight, wrong: Option<Wrong>) {
+        for (reader, verdict) in &*seen.readers {
+            self.readers.entry(reader).or_default().add(verdict);
+        }
+        let (verdict, then) =
+            wrong.map_or_else(|| (seen.verdict.clone(), Vec::new()), |wrong| (wrong.what, wrong.then));
         self.counts.add(&verdict);
-        self.without_summaries.add(&seen.without_summaries);
         match verdict {
             Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
             Verdict::New => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
             // Each thread's cuts ascend, so its first failures are its earliest.
             Verdict::Mixed(what) | Verdict::Unreadable(what) if self.failures.len() < LISTED_FAILURES => {
-                self.failures.push(Failure { cut, what });
+                self.failures.push(Failure { cut: CutPath { first: cut, then }, what });
             }
             Verdict::Mixed(_) | Verdict::Unreadable(_) => {}
         }
@@ -122,30 +135,37 @@ impl Tally {
 
     pub(super) fn merged(mut self, other: Self) -> Self {
         self.failures.extend(other.failures);
-        self.failures.sort_by_key(|failure| failure.cut);
+        self.failures.sort_by(|a, b| a.cut.cmp(&b.cut));
         self.failures.truncate(LISTED_FAILURES);
+        for (reader, counts) in other.readers {
+            let mine = self.readers.entry(reader).or_default();
+            *mine = mine.plus(counts);
+        }
         Self {
             counts: self.counts.plus(other.counts),
-            without_summaries: self.without_summaries.plus(other.without_summaries),
+            readers: self.readers,
             last_old: self.last_old.max(other.last_old),
             first_new: self.first_new.into_iter().chain(other.first_new).min(),
             failures: self.failures,
         }
     }
 
-    pub(super) fn report(self, torture: &Torture, recovered_states: usize, took: Duration) -> Report {
+    pub(super) fn report(self, trace: &Trace, seed: u64, known: &Known, took: Duration) -> Report {
         let seconds = took.as_secs_f64();
         Report {
             counts: self.counts,
-            without_summaries: self.without_summaries,
-            recovered_states,
+            readers: self.readers,
+            states: known.first().len(),
+            recovered_states: known.redone_states(),
+            second_cuts: known.second_cuts(),
+            second_states: known.second().len(),
             last_old: self.last_old,
             first_new: self.first_new,
-            ops: torture.trace.ops.len(),
-            bytes_programmed: torture.trace.programmed_bytes(),
-            seed: torture.seed,
+            ops: trace.ops.len(),
+            bytes_programmed: trace.programmed_bytes(),
+            seed,
             seconds,
-            cuts_per_second: self.counts.cuts as f64 / seconds.max(1e-9),
+            cuts_per_second: (self.counts.cuts + known.second_cuts()) as f64 / seconds.max(1e-9),
             failures: self.failures,
         }
     }
@@ -155,6 +175,6 @@ fn as_text<S: Serializer>(cut: &Option<Cut>, serializer: S) -> Result<S::Ok, S::
     cut.map(|cut| cut.to_string()).serialize(serializer)
 }
 
-fn one_as_text<S: Serializer>(cut: &Cut, serializer: S) -> Result<S::Ok, S::Error> {
+fn one_as_text<S: Serializer>(cut: &CutPath, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(cut)
 }

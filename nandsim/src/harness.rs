@@ -1,0 +1,205 @@
+//! Cuts the power of any work on a flash at every moment asked for, and has each state judged: as it is, after recovery,
+//! and after the work was done again; with more cuts in these.
+
+use std::error::Error;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::chip::{Chip, ChipError};
+use crate::cut::{Cut, Walker};
+use crate::trace::{Recorder, Trace};
+use crate::verdict::Verdict;
+
+mod cut_path;
+mod known;
+mod oracle;
+mod report;
+mod stage;
+mod trial;
+mod workload;
+
+pub use cut_path::CutPath;
+pub use oracle::{Eye, Oracle, Sight};
+pub use report::{Counts, Failure, Report};
+pub use stage::{Act, Stage};
+pub use workload::{Done, Workload};
+
+use known::Known;
+use report::Tally;
+use trial::Trial;
+
+/// Cuts that a thread takes at once.
+const CHUNK: usize = 32;
+
+/// Work under test: what it did to the flash once, without a cut, and who judges the states.
+///
+/// ```
+/// use jffs2_tx::flash::{Flash, FlashKind, FlashMut, Geometry};
+/// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload, cuts_all};
+///
+/// /// Keeps a number in the first byte of one of two eraseblocks, and erases the other first: which is one step too early.
+/// struct Swap;
+///
+/// impl Workload for Swap {
+///     fn run(&self, flash: &mut Recorder, _attempt: u8) -> Done {
+///         flash.erase(0)?;
+///         flash.program(4096, &[2])?;
+///         Ok(flash.sync()?)
+///     }
+/// }
+///
+/// let mut start = Chip::new(Geometry::new(FlashKind::Nor, 8192, 4096, 1)?, 0);
+/// start.program(0, &[1])?;
+/// let oracle = |chip: &Chip| match (chip.block_data(0)[0], chip.block_data(1)[0]) {
+///     (1, 0xff) => Verdict::Old,
+///     (_, 2) => Verdict::New,
+///     (a, b) => Verdict::Mixed(format!("{a} and {b}")),
+/// };
+/// let harness = Harness::new(start, Swap, oracle, 0)?;
+/// let report = harness.run(cuts_all(&harness.trace), 1, &|_| {});
+/// assert!(!report.counts.is_fine());
+/// assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Harness<W, O> {
+    /// The flash before.
+    pub start: Chip,
+    /// What the work did to it. Tests change it to plant faults.
+    pub trace: Trace,
+    /// How to recover, and to do the work again.
+    pub workload: W,
+    /// Judges the states.
+    pub oracle: O,
+    /// Picks what is random in the cuts.
+    pub seed: u64,
+    /// What states are put through.
+    pub plan: Plan,
+}
+
+/// What states are put through beyond recovery and one more run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// [`Workload::settle`] recovered states before the work is done again: a large update leaves hundreds of states that
+    /// differ in nothing else, and each costs a whole update.
+    pub settle: bool,
+    /// More cuts on what a cut left.
+    pub second: SecondCuts,
+}
+
+/// Cuts in the recovery, and in the work done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondCuts {
+    /// None: large updates take too long.
+    None,
+    /// A few, on some of the states.
+    Some,
+    /// Every one, on every state: for small flash. Third and further ones are tried at random.
+    All,
+}
+
+/// There is nothing to cut.
+#[derive(Debug, thiserror::Error)]
+pub enum HarnessError {
+    /// The work fails without any power cut.
+    #[error("the work fails without a power cut: {0}")]
+    Fails(Box<dyn Error + Send + Sync>),
+    /// It breaks a rule of the flash.
+    #[error("the work breaks a rule of the flash: {0}")]
+    Violation(ChipError),
+    /// The oracle does not call the state before old, or the state after new.
+    #[error("{when} the work the state is {verdict}")]
+    Verdict {
+        /// "before" or "after".
+        when: &'static str,
+        /// What the oracle calls it.
+        verdict: Verdict,
+    },
+}
+
+impl<W: Workload, O: Oracle> Harness<W, O> {
+    /// Does the work once, without a cut.
+    ///
+    /// # Errors
+    /// [`HarnessError`].
+    pub fn new(start: Chip, workload: W, oracle: O, seed: u64) -> Result<Self, HarnessError> {
+        let mut recorder = Recorder::new(start.clone());
+        workload.run(&mut recorder, 0).map_err(HarnessError::Fails)?;
+        let (mut end, trace) = recorder.into_parts();
+        if let Some(violation) = end.take_violation() {
+            return Err(HarnessError::Violation(violation));
+        }
+        let mut eye = oracle.eye();
+        for (when, chip, wanted) in [("before", &start, Verdict::Old), ("after", &end, Verdict::New)] {
+            let verdict = eye.see(chip).verdict;
+            if verdict != wanted {
+                return Err(HarnessError::Verdict { when, verdict });
+            }
+        }
+        drop(eye);
+        Ok(Self { start, trace, workload, oracle, seed, plan: Plan::default() })
+    }
+
+    /// Tries the cuts on `threads` threads. `done` is told of cuts as they are done, several at once.
+    pub fn run(&self, cuts: impl Iterator<Item = Cut> + Send, threads: usize, done: &(dyn Fn(u64) + Sync)) -> Report {
+        let begun = Instant::now();
+        let (cuts, known) = (Mutex::new(cuts), Known::default());
+        let work = || self.work(&cuts, &known, done);
+        let tally = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            let tallies =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
+            tallies.fold(Tally::default(), Tally::merged)
+        });
+        tally.report(&self.trace, self.seed, &known, begun.elapsed())
+    }
+
+    /// One thread's part.
+    fn work(&self, cuts: &Mutex<impl Iterator<Item = Cut>>, known: &Known, done: &(dyn Fn(u64) + Sync)) -> Tally {
+        let mut trial = Trial::new(self, known);
+        let mut tally = Tally::default();
+        let chunks = std::iter::from_fn(|| {
+            let mut cuts = cuts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let chunk: Vec<Cut> = cuts.by_ref().take(CHUNK).collect();
+            done(chunk.len() as u64);
+            (!chunk.is_empty()).then_some(chunk)
+        });
+        for (cut, chip) in Walker::new(self.start.clone(), &self.trace, self.seed, chunks.flatten()) {
+            let (seen, wrong) = trial.check(&chip);
+            tally.add(cut, &seen, wrong);
+        }
+        tally
+    }
+
+    /// The state that cuts leave, the power back on; `None` if the path does not lead anywhere: an operation that is
+    /// not there, or work that fails without a cut.
+    pub fn state(&self, path: &CutPath) -> Option<Chip> {
+        let mut chip = self.torn(self.start.clone(), &self.trace, path.first)?;
+        for &(act, cut) in &path.then {
+            let (base, trace) = Trial::new(self, &Known::default()).acted(act, &chip).ok()?;
+            chip = self.torn(base, &trace, cut)?;
+        }
+        Some(chip)
+    }
+
+    fn torn(&self, base: Chip, trace: &Trace, cut: Cut) -> Option<Chip> {
+        let mut states = Walker::new(base, trace, self.seed, std::iter::once(cut));
+        states.next().filter(|_| cut.op <= trace.ops.len()).map(|(_, chip)| chip)
+    }
+
+    /// Puts one state through everything, nothing left out; `seen` is told what the readers see at each stage. What went
+    /// wrong, with the cuts that led there.
+    pub fn examine(&self, path: &CutPath, seen: &mut dyn FnMut(Stage, &Sight)) -> Option<(CutPath, Verdict)> {
+        let chip = self.state(path)?;
+        let known = Known::default();
+        let wrong = Trial::new(self, &known).examine(&chip, seen)?;
+        let then = [&path.then[..], &wrong.then].concat();
+        Some((CutPath { first: path.first, then }, wrong.what))
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { settle: false, second: SecondCuts::Some }
+    }
+}

@@ -1,0 +1,286 @@
+//! What one flash state is put through.
+
+use jffs2_tx::flash::Flash;
+
+use super::known::Known;
+use super::{Act, Done, Eye, Harness, Oracle, SecondCuts, Sight, Stage, Workload};
+use crate::chip::Chip;
+use crate::content::ContentId;
+use crate::cut::{Cut, Walker, cuts_all, cuts_sampled};
+use crate::rng::Rng;
+use crate::trace::{Recorder, Trace};
+use crate::verdict::Verdict;
+
+/// Of so many states one gets the work again without a recovery before it; where states settle, four times as rarely.
+const DIRECTLY: u128 = 64;
+/// Of so many states one gets the power cut a second time where not all do.
+const SECOND_CUTS: u128 = 256;
+/// Second cuts in each.
+const SECOND_CUTS_EACH: usize = 24;
+/// Of so many states one gets the power cut again and again in one recovery after the other, where all get second cuts.
+const MANY_CUTS: u128 = 16;
+/// How often.
+const MANY_CUTS_EACH: u64 = 6;
+/// Operations of a recovery for each eraseblock before it counts as endless.
+const ENDLESS: usize = 64;
+
+/// What went wrong with a state.
+#[derive(Clone, Debug)]
+pub(super) struct Wrong {
+    /// The cuts after the one that left the state.
+    pub(super) then: Vec<(Act, Cut)>,
+    pub(super) what: Verdict,
+}
+
+impl Wrong {
+    /// The same, found after one more cut.
+    fn behind(mut self, act: Act, cut: Cut) -> Self {
+        self.then.insert(0, (act, cut));
+        self
+    }
+}
+
+impl From<Verdict> for Wrong {
+    fn from(what: Verdict) -> Self {
+        Self { then: Vec::new(), what }
+    }
+}
+
+/// Puts states through all that must hold for them.
+pub(super) struct Trial<'h, W, O: Oracle> {
+    harness: &'h Harness<W, O>,
+    eye: O::Eye<'h>,
+    known: &'h Known,
+}
+
+/// What only some states are put through.
+#[derive(Clone, Copy)]
+struct More {
+    directly: bool,
+    second: SecondCuts,
+    many_cuts: bool,
+}
+
+type Observer<'o> = &'o mut dyn FnMut(Stage, &Sight);
+
+impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
+    pub(super) fn new(harness: &'h Harness<W, O>, known: &'h Known) -> Self {
+        Self { harness, eye: harness.oracle.eye(), known }
+    }
+
+    /// What the readers see of a state, and what went wrong with it.
+    pub(super) fn check(&mut self, chip: &Chip) -> (Sight, Option<Wrong>) {
+        let seen = self.eye.see(chip);
+        let id = chip.content_id();
+        if self.known.first().has(id) {
+            return (seen, None);
+        }
+        let wrong = self.put_through(chip, &seen, self.more_for(id), &mut |_, _| {}).err();
+        if wrong.is_none() {
+            self.known.first().add(id);
+        }
+        (seen, wrong)
+    }
+
+    /// Picked by what the state holds, so that threads do not matter.
+    fn more_for(&self, ContentId(id): ContentId) -> More {
+        let plan = self.harness.plan;
+        More {
+            directly: id.is_multiple_of(if plan.settle { 4 * DIRECTLY } else { DIRECTLY }),
+            second: match plan.second {
+                SecondCuts::Some if id % SECOND_CUTS != 1 => SecondCuts::None,
+                second => second,
+            },
+            many_cuts: plan.second == SecondCuts::All && id % MANY_CUTS == 1,
+        }
+    }
+
+    /// Nothing left out.
+    pub(super) fn examine(&mut self, chip: &Chip, observer: Observer<'_>) -> Option<Wrong> {
+        let seen = self.eye.see(chip);
+        observer(Stage::Cut, &seen);
+        let more = More { directly: true, second: self.harness.plan.second, many_cuts: true };
+        self.put_through(chip, &seen, more, observer).err()
+    }
+
+    fn put_through(&mut self, chip: &Chip, seen: &Sight, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
+        let oracle = &self.harness.oracle;
+        oracle.accepts(Stage::Cut, seen)?;
+        let (recovered, recovery) = self.recovered(chip)?;
+        let after = self.eye.see(&recovered);
+        observer(Stage::Recovered, &after);
+        oracle.accepts(Stage::Recovered, &after)?;
+        oracle.kept(seen, &after)?;
+        self.redo(&recovered, more, observer)?;
+        if more.directly {
+            self.run_again(chip, Stage::RedoneDirectly, observer)?;
+        }
+        self.cut_again(Act::Recovery, chip, &recovery, more.second, seen)?;
+        if more.second == SecondCuts::Some {
+            let (base, retry) = self.acted(Act::Direct, chip)?;
+            self.cut_again(Act::Direct, &base, &retry, more.second, seen)?;
+        }
+        if more.many_cuts { self.cut_recoveries(chip.clone(), seen) } else { Ok(()) }
+    }
+
+    /// A second recovery finds nothing to do, and the work done again gives the new state. Few states are left after
+    /// recovery, so this is remembered for each.
+    fn redo(&mut self, recovered: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
+        self.known.redone(recovered.content_id(), || {
+            self.recovers_once(recovered)?;
+            if !self.harness.plan.settle {
+                return self.run_again_cut(recovered, more, observer);
+            }
+            let settled = attempt("settling", recovered, None, |flash| self.harness.workload.settle(flash))?.0;
+            self.known.redone(settled.content_id(), || self.run_again_cut(&settled, more, observer))
+        })
+    }
+
+    fn run_again_cut(&mut self, chip: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
+        let trace = self.run_again(chip, Stage::Redone, observer)?;
+        if more.second == SecondCuts::All {
+            let seen = self.eye.see(chip);
+            self.cut_again(Act::Retry, chip, &trace, more.second, &seen)?;
+        }
+        Ok(())
+    }
+
+    /// Does the work again: it must succeed, whatever was there.
+    fn run_again(&mut self, chip: &Chip, stage: Stage, observer: Observer<'_>) -> Result<Trace, Verdict> {
+        let (done, trace) = attempt("the update done again", chip, None, |flash| self.harness.workload.run(flash, 1))?;
+        let seen = self.eye.see(&done);
+        observer(stage, &seen);
+        self.harness.oracle.accepts(stage, &seen).map(|()| trace)
+    }
+
+    /// Cuts the power in something that is done to a state, too.
+    fn cut_again(
+        &mut self,
+        act: Act,
+        base: &Chip,
+        trace: &Trace,
+        second: SecondCuts,
+        before: &Sight,
+    ) -> Result<(), Wrong> {
+        let seed = self.harness.seed;
+        let cuts: Box<dyn Iterator<Item = Cut>> = match second {
+            SecondCuts::None => return Ok(()),
+            SecondCuts::Some => Box::new(cuts_sampled(trace, SECOND_CUTS_EACH, seed).into_iter()),
+            SecondCuts::All => Box::new(cuts_all(trace)),
+        };
+        for (cut, torn) in Walker::new(base.clone(), trace, seed, cuts) {
+            self.known.count_second_cut();
+            self.survives(act, &torn, before).map_err(|wrong| wrong.behind(act, cut))?;
+        }
+        Ok(())
+    }
+
+    /// What a second cut left is right, a recovery leaves it alone, and the work can be done again.
+    fn survives(&mut self, act: Act, torn: &Chip, before: &Sight) -> Result<(), Wrong> {
+        let oracle = &self.harness.oracle;
+        let seen = self.eye.see(torn);
+        oracle.accepts(Stage::Cut, &seen)?;
+        if act == Act::Recovery {
+            oracle.kept(before, &seen)?;
+        }
+        let id = torn.content_id();
+        if self.known.second().has(id) {
+            return Ok(());
+        }
+        let (recovered, _) = self.recovered(torn)?;
+        let after = self.eye.see(&recovered);
+        oracle.accepts(Stage::Recovered, &after)?;
+        oracle.kept(&seen, &after)?;
+        if self.harness.plan.second == SecondCuts::All {
+            let no_more = More { directly: false, second: SecondCuts::None, many_cuts: false };
+            self.redo(&recovered, no_more, &mut |_, _| {})?;
+        }
+        self.known.second().add(id);
+        Ok(())
+    }
+
+    /// Cuts the power in one recovery after the other, until one has nothing left to do.
+    fn cut_recoveries(&mut self, mut chip: Chip, before: &Sight) -> Result<(), Wrong> {
+        let mut then = Vec::new();
+        for nth in 0..MANY_CUTS_EACH {
+            let (_, trace) = self.recovered(&chip).map_err(|what| Wrong { then: then.clone(), what })?;
+            let ContentId(id) = chip.content_id();
+            let mut rng = Rng::keyed(&[self.harness.seed, nth, id as u64]);
+            let cuts = cuts_sampled(&trace, SECOND_CUTS_EACH, rng.next_u64());
+            let cut = cuts[rng.below(cuts.len() as u64) as usize];
+            let Some(torn) = self.harness.torn(chip, &trace, cut) else { return Ok(()) };
+            self.known.count_second_cut();
+            then.push((Act::Recovery, cut));
+            let no_then = |mut wrong: Wrong| {
+                wrong.then.splice(0..0, then.iter().copied());
+                wrong
+            };
+            self.survives(Act::Recovery, &torn, before).map_err(no_then)?;
+            chip = torn;
+        }
+        Ok(())
+    }
+
+    /// What is done on a state: where it begins, and its operations.
+    pub(super) fn acted(&self, act: Act, chip: &Chip) -> Result<(Chip, Trace), Verdict> {
+        match act {
+            Act::Recovery => self.recovered(chip).map(|(_, trace)| (chip.clone(), trace)),
+            Act::Direct => self.ran(chip).map(|trace| (chip.clone(), trace)),
+            Act::Retry => {
+                let (mut base, _) = self.recovered(chip)?;
+                if self.harness.plan.settle {
+                    base = attempt("settling", &base, None, |flash| self.harness.workload.settle(flash))?.0;
+                }
+                self.ran(&base).map(|trace| (base, trace))
+            }
+        }
+    }
+
+    fn ran(&self, chip: &Chip) -> Result<Trace, Verdict> {
+        attempt("the update done again", chip, None, |flash| self.harness.workload.run(flash, 1))
+            .map(|(_, trace)| trace)
+    }
+
+    fn recovered(&self, chip: &Chip) -> Result<(Chip, Trace), Verdict> {
+        attempt("recovery", chip, Some(most_operations(chip)), |flash| self.harness.workload.recover(flash))
+    }
+
+    /// What fails again, in an eraseblock that is broken, is no more to do.
+    fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
+        let mut changes = 0;
+        attempt("a second recovery", recovered, Some(most_operations(recovered)), |flash| {
+            let done = self.harness.workload.recover(flash);
+            changes = flash.changes();
+            done
+        })?;
+        match changes {
+            0 => Ok(()),
+            _ => Err(Verdict::Mixed(format!("a second recovery finds more to do: {changes} operations"))),
+        }
+    }
+}
+
+fn most_operations(chip: &Chip) -> usize {
+    ENDLESS * chip.geometry().blocks() as usize
+}
+
+/// Does something to a copy of the chip, which must succeed, break no rule of the flash, and end.
+fn attempt(
+    what: &str,
+    chip: &Chip,
+    most: Option<usize>,
+    act: impl FnOnce(&mut Recorder) -> Done,
+) -> Result<(Chip, Trace), Verdict> {
+    let mut copy = chip.clone();
+    copy.take_violation();
+    let mut recorder = Recorder::limited(copy, most.unwrap_or(usize::MAX));
+    let result = act(&mut recorder);
+    let (mut copy, trace) = recorder.into_parts();
+    if let Some(violation) = copy.take_violation() {
+        return Err(Verdict::Mixed(format!("{what} breaks a rule of the flash: {violation}")));
+    }
+    match result {
+        Ok(()) => Ok((copy, trace)),
+        Err(error) => Err(Verdict::Mixed(format!("{what} fails: {error}"))),
+    }
+}
