@@ -1,5 +1,6 @@
 //! What an image can be built from, and what can be done to that before it is built.
 
+pub mod copy;
 pub mod devtable;
 pub mod exclude;
 pub mod host_xattrs;
@@ -8,5 +9,4 @@ pub mod squash;
 pub mod swing;
 pub mod tar;
 
-mod copy;
 mod walk;

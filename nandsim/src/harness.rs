@@ -26,7 +26,7 @@ pub use workload::{Done, Workload};
 
 use known::Known;
 use report::Tally;
-use trial::Trial;
+use trial::{Trial, Wrong};
 
 /// Cuts that a thread takes at once.
 const CHUNK: usize = 32;
@@ -171,6 +171,20 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
         tally
     }
 
+    /// Tries the cuts one by one until something goes wrong: how many were tried, and what went wrong with the last.
+    pub fn first_failure(&self, cuts: impl Iterator<Item = Cut>) -> (u64, Option<Failure>) {
+        let known = Known::default();
+        let mut trial = Trial::new(self, &known);
+        let mut tried = 0;
+        for (cut, chip) in Walker::new(self.start.clone(), &self.trace, self.seed, cuts) {
+            tried += 1;
+            if let (_, Some(wrong)) = trial.check(&chip) {
+                return (tried, Some(wrong.at(cut)));
+            }
+        }
+        (tried, None)
+    }
+
     /// The state that cuts leave, the power back on; `None` if the path does not lead anywhere: an operation that is
     /// not there, or work that fails without a cut.
     pub fn state(&self, path: &CutPath) -> Option<Chip> {
@@ -192,9 +206,9 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
     pub fn examine(&self, path: &CutPath, seen: &mut dyn FnMut(Stage, &Sight)) -> Option<(CutPath, Verdict)> {
         let chip = self.state(path)?;
         let known = Known::default();
-        let wrong = Trial::new(self, &known).examine(&chip, seen)?;
-        let then = [&path.then[..], &wrong.then].concat();
-        Some((CutPath { first: path.first, then }, wrong.what))
+        let Wrong { then, what } = Trial::new(self, &known).examine(&chip, seen)?;
+        let then = [&path.then[..], &then].concat();
+        Some((CutPath { first: path.first, then }, what))
     }
 }
 

@@ -63,7 +63,9 @@ mod parts;
 mod reader;
 mod rng;
 mod sample;
+mod scenario;
 mod shape;
+mod shrink;
 mod snapshot;
 mod torture;
 mod trace;
@@ -83,8 +85,13 @@ pub use judge::{Expected, Judge};
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use reader::ByReader;
 pub use rng::Rng;
-pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_small_change};
+pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_random, sample_small_change};
+pub use scenario::{
+    Change, ChangeKind, Given, Old, ParseTokenError, Scenario, ScenarioError, Token, TokenError, Trees, changes,
+    with_changes,
+};
 pub use shape::Shape;
+pub use shrink::{Shrunk, shrink};
 pub use snapshot::{Contents, Snapshot, SnapshotContent, SnapshotEntry, SnapshotError};
 pub use torture::{Torture, TortureError, TreeOracle};
 pub use trace::{Op, Recorder, Trace};

@@ -14,7 +14,7 @@ const KIB: u32 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// A part, or what is soldered to a board.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// As its maker calls it, without package and grade.
     pub name: &'static str,

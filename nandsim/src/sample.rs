@@ -21,6 +21,10 @@ use jffs2_tx::source::{Content, NodeId, SourceKind, SourceNode, SourceTree};
 
 use crate::rng::Rng;
 
+mod random;
+
+pub use random::sample_random;
+
 const OLD: &str = include_str!("../sample/old.tree");
 const NEW: &str = include_str!("../sample/new.tree");
 

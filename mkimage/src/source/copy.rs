@@ -5,27 +5,36 @@ use std::collections::{BTreeMap, HashMap};
 use jffs2_tx::source::{NodeId, ROOT, SourceError, SourceKind, SourceNode, SourceTree};
 
 /// Copies nodes of one tree into another one. What has two names that are copied is one node there, too.
-pub(super) struct Copier<'s> {
+#[derive(Debug)]
+pub struct Copier<'s> {
     from: &'s SourceTree,
     /// What has been copied, and as what.
     ids: HashMap<NodeId, NodeId>,
 }
 
 impl<'s> Copier<'s> {
-    pub(super) fn new(from: &'s SourceTree) -> Self {
+    /// For nodes of this tree.
+    #[must_use]
+    pub fn new(from: &'s SourceTree) -> Self {
         Self { from, ids: HashMap::new() }
     }
 
     /// A tree of all that is wanted: asked are the paths, without a slash in front, and what they lead to. What is in a
     /// directory that is not wanted is not wanted either.
-    pub(super) fn all(&mut self, wanted: impl Fn(&[u8], NodeId) -> bool) -> Result<SourceTree, SourceError> {
+    ///
+    /// # Errors
+    /// [`SourceError`] for what the format cannot hold; the tree has refused that before.
+    pub fn all(&mut self, wanted: impl Fn(&[u8], NodeId) -> bool) -> Result<SourceTree, SourceError> {
         let mut tree = self.root()?;
         self.below(&mut tree, ROOT, ROOT, wanted)?;
         Ok(tree)
     }
 
     /// Copies what is wanted below `from` into the directory `into`. Paths are asked from `from` on.
-    pub(super) fn below(
+    ///
+    /// # Errors
+    /// [`SourceError`], also for a name that is there already.
+    pub fn below(
         &mut self,
         tree: &mut SourceTree,
         from: NodeId,
@@ -46,7 +55,10 @@ impl<'s> Copier<'s> {
     }
 
     /// A tree whose root is what the root is here, but for what is in it.
-    pub(super) fn root(&mut self) -> Result<SourceTree, SourceError> {
+    ///
+    /// # Errors
+    /// [`SourceError`] for what the format cannot hold; the tree has refused that before.
+    pub fn root(&mut self) -> Result<SourceTree, SourceError> {
         let mut tree = SourceTree::new(self.from.node(ROOT).meta);
         self.extra(&mut tree, ROOT, ROOT)?;
         self.ids.insert(ROOT, ROOT);
@@ -54,12 +66,16 @@ impl<'s> Copier<'s> {
     }
 
     /// What a node has become, if it has been copied.
-    pub(super) fn copy_of(&self, id: NodeId) -> Option<NodeId> {
+    #[must_use]
+    pub fn copy_of(&self, id: NodeId) -> Option<NodeId> {
         self.ids.get(&id).copied()
     }
 
     /// Copies a node; of a directory not what is in it.
-    pub(super) fn node(
+    ///
+    /// # Errors
+    /// [`SourceError`], also for a name that is there already.
+    pub fn node(
         &mut self,
         to: &mut SourceTree,
         parent: NodeId,

@@ -119,17 +119,13 @@ impl Tally {
         for (reader, verdict) in &*seen.readers {
             self.readers.entry(reader).or_default().add(verdict);
         }
-        let (verdict, then) =
-            wrong.map_or_else(|| (seen.verdict.clone(), Vec::new()), |wrong| (wrong.what, wrong.then));
-        self.counts.add(&verdict);
-        match verdict {
-            Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
-            Verdict::New => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
+        self.counts.add(wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what));
+        match wrong {
+            None if seen.verdict == Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
+            None => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
             // Each thread's cuts ascend, so its first failures are its earliest.
-            Verdict::Mixed(what) | Verdict::Unreadable(what) if self.failures.len() < LISTED_FAILURES => {
-                self.failures.push(Failure { cut: CutPath { first: cut, then }, what });
-            }
-            Verdict::Mixed(_) | Verdict::Unreadable(_) => {}
+            Some(wrong) if self.failures.len() < LISTED_FAILURES => self.failures.push(wrong.at(cut)),
+            Some(_) => {}
         }
     }
 

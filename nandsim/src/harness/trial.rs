@@ -3,7 +3,7 @@
 use jffs2_tx::flash::Flash;
 
 use super::known::Known;
-use super::{Act, Done, Eye, Harness, Oracle, SecondCuts, Sight, Stage, Workload};
+use super::{Act, CutPath, Done, Eye, Failure, Harness, Oracle, SecondCuts, Sight, Stage, Workload};
 use crate::chip::Chip;
 use crate::content::ContentId;
 use crate::cut::{Cut, Walker, cuts_all, cuts_sampled};
@@ -33,6 +33,11 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
+    /// As a failure of the work cut there.
+    pub(super) fn at(self, first: Cut) -> Failure {
+        Failure { cut: CutPath { first, then: self.then }, what: self.what.to_string() }
+    }
+
     /// The same, found after one more cut.
     fn behind(mut self, act: Act, cut: Cut) -> Self {
         self.then.insert(0, (act, cut));
