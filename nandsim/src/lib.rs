@@ -61,6 +61,7 @@ mod harness;
 mod judge;
 mod parts;
 mod reader;
+pub mod report;
 mod rng;
 mod sample;
 mod shape;
@@ -87,7 +88,7 @@ pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample
 pub use shape::Shape;
 pub use snapshot::{Contents, Snapshot, SnapshotContent, SnapshotEntry, SnapshotError};
 pub use torture::{Torture, TortureError, TreeOracle};
-pub use trace::{Op, Recorder, Trace};
+pub use trace::{Op, Recorder, Trace, Violation};
 pub use update::Update;
 pub use verdict::Verdict;
 pub use viewer::{View, ViewError, Viewer};
