@@ -100,7 +100,7 @@ impl Node {
 
     /// Flash bytes, padding included.
     #[must_use]
-    pub fn len(&self) -> u32 {
+    pub fn size(&self) -> u32 {
         self.end - self.at
     }
 
@@ -183,7 +183,7 @@ pub(super) fn told<'n>(nodes: impl Iterator<Item = &'n Node>, names: &Names) -> 
 
 /// Markers are always told.
 fn weight(node: &Node) -> u32 {
-    if matches!(node.what, What::Begin(_) | What::Commit(_)) { u32::MAX } else { node.len() }
+    if matches!(node.what, What::Begin(_) | What::Commit(_)) { u32::MAX } else { node.size() }
 }
 
 /// Neighbours that are one thing to a reader of a log.
