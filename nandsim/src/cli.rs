@@ -10,8 +10,10 @@ mod demo;
 mod parts;
 mod prepare;
 mod replay;
+mod setup;
 mod show;
 mod torture;
+mod trace;
 
 use prepare::Usage;
 
@@ -39,6 +41,8 @@ enum Command {
     Demo,
     /// Cut the power of one update, and judge the whole tree after each cut
     Torture(Box<torture::Args>),
+    /// List what an update writes, operation by operation
+    Trace(trace::Args),
     /// List the parts that --part knows, with geometry and times
     Parts(parts::Args),
 }
@@ -47,6 +51,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Demo => demo::run(),
         Command::Torture(args) => torture::run(&args),
+        Command::Trace(args) => trace::run(&args).map(|()| true),
         Command::Parts(args) => parts::run(&args).map(|()| true),
     };
     match done {

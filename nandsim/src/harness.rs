@@ -5,9 +5,9 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::chip::{Chip, ChipError};
+use crate::chip::Chip;
 use crate::cut::{Cut, Walker};
-use crate::trace::{Recorder, Trace};
+use crate::trace::{Recorder, Trace, Violation};
 use crate::verdict::Verdict;
 
 mod cut_path;
@@ -106,7 +106,7 @@ pub enum HarnessError {
     Fails(Box<dyn Error + Send + Sync>),
     /// It breaks a rule of the flash.
     #[error("the work breaks a rule of the flash: {0}")]
-    Violation(ChipError),
+    Violation(Violation),
     /// The oracle does not call the state before old, or the state after new.
     #[error("{when} the work the state is {verdict}")]
     Verdict {
@@ -125,10 +125,10 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
     pub fn new(start: Chip, workload: W, oracle: O, seed: u64) -> Result<Self, HarnessError> {
         let mut recorder = Recorder::new(start.clone());
         workload.run(&mut recorder, 0).map_err(HarnessError::Fails)?;
-        let (mut end, trace) = recorder.into_parts();
-        if let Some(violation) = end.take_violation() {
-            return Err(HarnessError::Violation(violation));
+        if let Some(violation) = recorder.violation() {
+            return Err(HarnessError::Violation(violation.clone()));
         }
+        let (end, trace) = recorder.into_parts();
         let mut eye = oracle.eye();
         for (when, chip, wanted) in [("before", &start, Verdict::Old), ("after", &end, Verdict::New)] {
             let verdict = eye.see(chip).verdict;

@@ -12,7 +12,7 @@ use crate::harness::{Done, Eye, Harness, Oracle, Plan, SecondCuts, Sight, Stage,
 use crate::judge::{Expected, Judge};
 use crate::reader::ByReader;
 use crate::snapshot::Snapshot;
-use crate::trace::Recorder;
+use crate::trace::{Recorder, Violation};
 use crate::update::Update;
 use crate::verdict::Verdict;
 use crate::viewer::{ViewError, Viewer};
@@ -39,7 +39,7 @@ pub enum TortureError {
     Update(#[from] TxError<ChipError>),
     /// The update breaks a rule of the chip.
     #[error("the update breaks a rule of the flash: {0}")]
-    Violation(ChipError),
+    Violation(Violation),
     /// The old tree and the new one are equal.
     #[error("nothing to update: the old tree and the new one are equal")]
     NothingToDo,
@@ -61,10 +61,10 @@ impl Torture {
         let old = viewer.views(&start);
         let mut recorder = Recorder::new(start.clone());
         let point = update.apply(&mut recorder, 0)?.commit_point.ok_or(TortureError::NothingToDo)?;
-        let (mut end, trace) = recorder.into_parts();
-        if let Some(violation) = end.take_violation() {
-            return Err(TortureError::Violation(violation));
+        if let Some(violation) = recorder.violation() {
+            return Err(TortureError::Violation(violation.clone()));
         }
+        let (end, trace) = recorder.into_parts();
         let new = tree("after", &viewer.views(&end).with_summaries)?;
         check_against_source(&new, &update)?;
         let expected = ByReader {

@@ -1,8 +1,14 @@
 //! What was done to a chip, in order, so that it can be done again and cut anywhere.
 
+use std::fmt;
+
 use jffs2_tx::flash::{Ecc, Flash, FlashMut, Geometry};
 
 use crate::chip::{Chip, ChipError, Rules};
+
+mod violation;
+
+pub use violation::Violation;
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,18 @@ impl Op {
     }
 }
 
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program { offset, data } => write!(f, "program of {} bytes at {offset:#x}", data.len()),
+            Self::Erase { block } => write!(f, "erase of eraseblock {block}"),
+            Self::OobCleanmarker { block } => write!(f, "cleanmarker for eraseblock {block}"),
+            Self::MarkBad { block } => write!(f, "bad-block mark on eraseblock {block}"),
+            Self::Sync => write!(f, "sync"),
+        }
+    }
+}
+
 /// Operations on a chip of one geometry, in order.
 #[derive(Clone, Debug)]
 pub struct Trace {
@@ -87,6 +105,7 @@ pub struct Recorder {
     trace: Trace,
     most: usize,
     changes: usize,
+    violation: Option<Violation>,
 }
 
 impl Recorder {
@@ -100,7 +119,7 @@ impl Recorder {
     #[must_use]
     pub(crate) fn limited(chip: Chip, most: usize) -> Self {
         let trace = Trace { geometry: *chip.geometry(), rules: *chip.rules(), ops: Vec::new() };
-        Self { chip, trace, most, changes: 0 }
+        Self { chip, trace, most, changes: 0, violation: None }
     }
 
     /// The chip as it is.
@@ -127,14 +146,23 @@ impl Recorder {
         (self.chip, self.trace)
     }
 
+    /// The first operation that broke a rule of the chip, with those that led there.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
     fn record(&mut self, op: Op) -> Result<(), ChipError> {
         if self.trace.ops.len() >= self.most {
             return Err(ChipError::Endless(self.most));
         }
         let result = op.apply(&mut self.chip);
         self.changes += usize::from(result.is_ok() && !matches!(op, Op::Sync | Op::MarkBad { .. }));
-        if !result.is_err_and(|e| e.is_violation()) {
-            self.trace.ops.push(op);
+        match result {
+            Err(error) if error.is_violation() => {
+                self.violation.get_or_insert_with(|| Violation::new(&self.trace, &op, error));
+            }
+            _ => self.trace.ops.push(op),
         }
         result
     }

@@ -78,6 +78,25 @@ fn replays_one_cut() {
 }
 
 #[test]
+fn trace_lists_every_operation() {
+    let text = |args: &[&str]| {
+        let output = nandsim(&[&["trace", "--sample", "small"], args].concat());
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plain = text(&[]);
+    assert!(plain.contains("no times: give --part NAME") && !plain.contains(" ms"), "{plain}");
+    let timed = text(&["--part", "KH25L8005", "--all"]);
+    assert!(timed.contains("from the datasheet of KH25L8005") && timed.contains("time 2.0 s"), "{timed}");
+    assert_eq!(timed.matches(" COMMIT: ").count(), 1);
+    let json = text(&["--json", "--part", "OLPC-XO-1", "-b"]);
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (totals, steps) = lines.split_last().unwrap();
+    assert_eq!(totals["totals"]["ops"], steps.len());
+    assert!((0..).zip(steps).all(|(op, step)| step["op"] == op && step["at_us"].is_u64()), "{json}");
+}
+
+#[test]
 fn parts_by_name() {
     let output = nandsim(&["parts", "--json"]);
     let lines: Vec<Value> =

@@ -66,6 +66,16 @@ pub enum Fields<'a> {
     Unknown,
 }
 
+impl<'a> Fields<'a> {
+    /// Reads a node whose header is good, marked obsolete or not. `node` is all of it. The second is why it is damaged, if
+    /// it is: every field may be wrong then.
+    #[must_use]
+    pub fn read(endian: Endian, header: &Header, node: &'a [u8]) -> (Self, Option<WireError>) {
+        let (fields, (_, data_crc), problem) = parse(endian, header, node);
+        (fields, problem.or((data_crc == Some(false)).then_some(WireError::DataCrc)))
+    }
+}
+
 /// Verdicts on the CRCs of the fields and of the data.
 type Verdicts = (Option<bool>, Option<bool>);
 

@@ -7,7 +7,7 @@ use jffs2_tx::flash::FlashKind;
 use nandsim::{PARTS, Pairing, Part, Span, Times, TimesFrom};
 use serde::Serialize;
 
-use super::torture::Kind;
+use super::setup::Kind;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

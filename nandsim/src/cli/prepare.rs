@@ -10,7 +10,7 @@ use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::Endian;
 use nandsim::{Chip, Sample, Shape, Torture, Update, sample, sample_large, sample_small_change};
 
-use super::torture::{Args, SampleName};
+use super::setup::{SampleName, Setup};
 
 /// Arguments that do not make sense together.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ use super::torture::{Args, SampleName};
 pub(super) struct Usage(String);
 
 /// Does the update once, on a flash as the arguments want it.
-pub(super) fn torture(args: &Args) -> Result<Torture> {
+pub(super) fn torture(args: &Setup) -> Result<Torture> {
     let (shape, image, tree) = match (&args.image, &args.new) {
         (Some(path), Some(new)) => {
             let image = fs::read(path).with_context(|| path.display().to_string())?;
@@ -48,7 +48,7 @@ pub(super) fn torture(args: &Args) -> Result<Torture> {
     Ok(Torture::record(start, Update { endian: shape.endian, tree, options }, args.seed)?)
 }
 
-fn trees(args: &Args) -> Result<Sample> {
+fn trees(args: &Setup) -> Result<Sample> {
     Ok(match (&args.old, &args.new, args.sample) {
         (Some(old), Some(new), _) => Sample { old: SourceTree::from_dir(old)?, new: SourceTree::from_dir(new)? },
         (_, _, Some(SampleName::AllKinds)) => sample(),
@@ -59,7 +59,7 @@ fn trees(args: &Args) -> Result<Sample> {
 }
 
 /// As given; what is not given is usual.
-fn shape(args: &Args) -> Result<Shape> {
+fn shape(args: &Setup) -> Result<Shape> {
     let endian = endian_given(args).unwrap_or(Endian::Little);
     if let Some(part) = args.part {
         return part.shape(args.eraseblock, endian).map_err(usage);
@@ -78,7 +78,7 @@ fn shape(args: &Args) -> Result<Shape> {
 }
 
 /// As given; what is not given the image shows.
-fn shape_of_image(args: &Args, image: &[u8]) -> Result<Shape> {
+fn shape_of_image(args: &Setup, image: &[u8]) -> Result<Shape> {
     let survey = Survey::of(image)?;
     if let Some(given) = args.eraseblock {
         survey.check_eraseblock(given)?;
@@ -100,7 +100,7 @@ fn possible(shape: Shape) -> Result<Shape> {
     Ok(shape)
 }
 
-fn unit_given(args: &Args, kind: FlashKind) -> Result<Option<u32>> {
+fn unit_given(args: &Setup, kind: FlashKind) -> Result<Option<u32>> {
     match kind {
         FlashKind::Nor if args.page_size.is_some() => Err(usage("NOR has no pages: give --write-size")),
         FlashKind::Nand if args.write_size.is_some() => Err(usage("NAND is written in pages: give --page-size")),
@@ -108,7 +108,7 @@ fn unit_given(args: &Args, kind: FlashKind) -> Result<Option<u32>> {
     }
 }
 
-fn endian_given(args: &Args) -> Option<Endian> {
+fn endian_given(args: &Setup) -> Option<Endian> {
     match (args.little_endian, args.big_endian) {
         (true, _) => Some(Endian::Little),
         (_, true) => Some(Endian::Big),

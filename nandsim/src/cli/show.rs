@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use jffs2_tx::flash::{Flash, FlashKind};
 use jffs2_tx::wire::Endian;
-use nandsim::{Cut, Op, Report, Torture};
+use nandsim::{Cut, Report, Torture};
 use serde::Serialize;
 
-use super::torture::Kind;
+use super::setup::Kind;
 
 /// A report and what it is about. Serializes to one flat object.
 #[derive(Serialize)]
@@ -97,15 +97,8 @@ pub(super) fn turn(torture: &Torture, report: &Report) -> Option<String> {
 
 /// The operation that a cut is in.
 pub(super) fn operation(torture: &Torture, cut: Cut) -> String {
-    let what = match torture.trace.ops.get(cut.op) {
-        None => return "no operation: after the last".into(),
-        Some(Op::Program { offset, data }) => format!("program of {} bytes at {offset:#x}", data.len()),
-        Some(Op::Erase { block }) => format!("erase of eraseblock {block}"),
-        Some(Op::OobCleanmarker { block }) => format!("cleanmarker for eraseblock {block}"),
-        Some(Op::MarkBad { block }) => format!("bad-block mark on eraseblock {block}"),
-        Some(Op::Sync) => "sync".into(),
-    };
-    format!("operation {} of {}: {what}", cut.op, torture.trace.ops.len())
+    let Some(op) = torture.trace.ops.get(cut.op) else { return "no operation: after the last".into() };
+    format!("operation {} of {}: {op}", cut.op, torture.trace.ops.len())
 }
 
 fn endian(torture: &Torture) -> &'static str {

@@ -276,16 +276,13 @@ fn attempt(
     most: Option<usize>,
     act: impl FnOnce(&mut Recorder) -> Done,
 ) -> Result<(Chip, Trace), Verdict> {
-    let mut copy = chip.clone();
-    copy.take_violation();
-    let mut recorder = Recorder::limited(copy, most.unwrap_or(usize::MAX));
+    let mut recorder = Recorder::limited(chip.clone(), most.unwrap_or(usize::MAX));
     let result = act(&mut recorder);
-    let (mut copy, trace) = recorder.into_parts();
-    if let Some(violation) = copy.take_violation() {
+    if let Some(violation) = recorder.violation() {
         return Err(Verdict::Mixed(format!("{what} breaks a rule of the flash: {violation}")));
     }
     match result {
-        Ok(()) => Ok((copy, trace)),
+        Ok(()) => Ok(recorder.into_parts()),
         Err(error) => Err(Verdict::Mixed(format!("{what} fails: {error}"))),
     }
 }

@@ -1,0 +1,123 @@
+//! Which update on which flash: what commands that record one are told.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
+use jffs2_tx::flash::FlashKind;
+use jffs2_tx::wire::CommitPoint;
+use nandsim::Part;
+use serde::Serialize;
+
+#[derive(clap::Args)]
+pub(super) struct Setup {
+    /// Directory with the old tree
+    #[arg(long, value_name = "DIR", requires = "new")]
+    pub(super) old: Option<PathBuf>,
+
+    /// Image that holds the old tree
+    #[arg(long, value_name = "IMG", conflicts_with = "old", requires = "new")]
+    pub(super) image: Option<PathBuf>,
+
+    /// Directory with the new tree
+    #[arg(long, value_name = "DIR")]
+    pub(super) new: Option<PathBuf>,
+
+    /// Take a built-in sample: every kind of change, changes below one directory only, or many files
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, default_missing_value = "all-kinds",
+        conflicts_with_all = ["old", "image", "new"])]
+    pub(super) sample: Option<SampleName>,
+
+    /// Kind of flash [default: the image's, or nor]
+    #[arg(long, value_name = "KIND")]
+    pub(super) flash: Option<Kind>,
+
+    /// Take geometry and rules of a part by name: see `nandsim parts`
+    #[arg(long, value_name = "NAME", value_parser = Part::by_name,
+        conflicts_with_all = ["flash", "page_size", "write_size"])]
+    pub(super) part: Option<&'static Part>,
+
+    /// Eraseblock size; a number below 4096 is in KiB [default: the image's, or 64KiB on NOR, 128KiB on NAND]
+    #[arg(short, long, value_name = "SIZE", value_parser = parse_eraseblock)]
+    pub(super) eraseblock: Option<u32>,
+
+    /// Page size of NAND [default: what is usual for an image's eraseblocks, or 2048]
+    #[arg(long, value_name = "SIZE", value_parser = parse_u32)]
+    pub(super) page_size: Option<u32>,
+
+    /// Write unit of NOR: above 4 bytes each can be programmed only once [default: 1]
+    #[arg(long, value_name = "SIZE", value_parser = parse_u32, conflicts_with = "page_size")]
+    pub(super) write_size: Option<u32>,
+
+    /// Size of the flash [default: what the update needs]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(super) size: Option<u64>,
+
+    /// Little-endian file system [default, unless an image is another]
+    #[arg(short, long)]
+    pub(super) little_endian: bool,
+
+    /// Big-endian file system
+    #[arg(short, long, conflicts_with = "little_endian")]
+    pub(super) big_endian: bool,
+
+    /// What is to make the update visible [default: the library chooses]
+    #[arg(long, value_name = "POINT")]
+    pub(super) commit_point: Option<Point>,
+
+    /// Picks the sample, and what is random in the cuts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SampleName {
+    /// Every kind of change
+    AllKinds,
+    /// Changes below one directory, which one dirent can commit
+    Small,
+    /// Far more changed names than a small eraseblock holds
+    Large,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Nor,
+    Nand,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Point {
+    Dirent,
+    Head,
+    Summary,
+}
+
+impl From<Kind> for FlashKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Nor => Self::Nor,
+            Kind::Nand => Self::Nand,
+        }
+    }
+}
+
+impl From<FlashKind> for Kind {
+    fn from(kind: FlashKind) -> Self {
+        match kind {
+            FlashKind::Nor => Self::Nor,
+            FlashKind::Nand => Self::Nand,
+        }
+    }
+}
+
+impl From<Point> for CommitPoint {
+    fn from(point: Point) -> Self {
+        match point {
+            Point::Dirent => Self::Dirent,
+            Point::Head => Self::Head,
+            Point::Summary => Self::Summary,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What people are shown of a test.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod log;
