@@ -12,6 +12,7 @@ mod prepare;
 mod replay;
 mod setup;
 mod show;
+mod shrink;
 mod torture;
 mod trace;
 
@@ -43,6 +44,10 @@ enum Command {
     Torture(Box<torture::Args>),
     /// List what an update writes, operation by operation
     Trace(trace::Args),
+    /// Look at one cut that a report names
+    Replay(replay::Args),
+    /// Make a failure simpler: fewer changes in the update, fewer cuts, the simplest tear
+    Shrink(shrink::Args),
     /// List the parts that --part knows, with geometry and times
     Parts(parts::Args),
 }
@@ -52,6 +57,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Demo => demo::run(),
         Command::Torture(args) => torture::run(&args),
         Command::Trace(args) => trace::run(&args).map(|()| true),
+        Command::Replay(args) => replay::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Parts(args) => parts::run(&args).map(|()| true),
     };
     match done {

@@ -1,61 +1,77 @@
 //! From arguments to a recorded update.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use jffs2_mkimage::source::tar;
 use jffs2_tx::detect::{Survey, usual_page_size};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::source::SourceTree;
-use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::Endian;
-use nandsim::{Chip, Sample, Shape, Torture, Update, sample, sample_large, sample_small_change};
+use nandsim::{Given, Old, Scenario, ScenarioError, Shape, Torture, Trees};
 
-use super::setup::{SampleName, Setup};
+use super::setup::{GivenArgs, Setup};
 
 /// Arguments that do not make sense together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(String);
 
-/// Does the update once, on a flash as the arguments want it.
-pub(super) fn torture(args: &Setup) -> Result<Torture> {
-    let (shape, image, tree) = match (&args.image, &args.new) {
-        (Some(path), Some(new)) => {
-            let image = fs::read(path).with_context(|| path.display().to_string())?;
-            let shape = shape_of_image(args, &image).with_context(|| path.display().to_string())?;
-            (shape, image, SourceTree::from_dir(new)?)
-        }
-        _ => {
-            let (shape, Sample { old, new }) = (shape(args)?, trees(args)?);
-            (shape, shape.image(&old)?, new)
-        }
-    };
-    let geometry = match args.size {
-        Some(size) => shape.geometry(size).map_err(usage)?,
-        None => shape.geometry_for(image.len(), shape.image(&tree)?.len()).map_err(usage)?,
-    };
-    let erased = match args.part {
-        Some(part) => part.chip(geometry, args.seed).map_err(usage)?,
-        None => Chip::new(geometry, args.seed),
-    };
-    let start = shape.flashed_on(erased, &image).context("the old tree does not fit the flash")?;
-    let options = TxOptions {
-        label: "nandsim".into(),
-        commit_point: args.commit_point.map(Into::into),
-        txid: args.seed.to_le_bytes().repeat(2).try_into().unwrap_or_default(),
-        ..TxOptions::default()
-    };
-    Ok(Torture::record(start, Update { endian: shape.endian, tree, options }, args.seed)?)
+/// A test, and the update in it done once.
+pub(super) struct Prepared {
+    pub(super) scenario: Scenario,
+    pub(super) torture: Torture,
 }
 
-fn trees(args: &Setup) -> Result<Sample> {
-    Ok(match (&args.old, &args.new, args.sample) {
-        (Some(old), Some(new), _) => Sample { old: SourceTree::from_dir(old)?, new: SourceTree::from_dir(new)? },
-        (_, _, Some(SampleName::AllKinds)) => sample(),
-        (_, _, Some(SampleName::Small)) => sample_small_change(),
-        (_, _, Some(SampleName::Large)) => sample_large(),
-        _ => return Err(usage("give --old DIR or --image IMG, and --new DIR; or --sample")),
-    })
+/// Does the update once, on a flash as the arguments want it.
+pub(super) fn torture(args: &Setup) -> Result<Prepared> {
+    let given = given(&args.given)?;
+    let (shape, trees) = match (&given, args.sample) {
+        (Some(Given { old: Old::Image(image), .. }), _) => (shape_of_image(args, image)?, Trees::Given),
+        (Some(_), _) => (shape(args)?, Trees::Given),
+        (None, Some(sample)) => (shape(args)?, sample),
+        (None, None) => return Err(usage("give --old DIR or --image IMG, and --new DIR; or --sample")),
+    };
+    let scenario = Scenario {
+        part: args.part,
+        shape,
+        blocks: args.size.map(|size| blocks(shape, size)).transpose()?,
+        trees,
+        changes: None,
+        point: args.commit_point.map(Into::into),
+        fault: None,
+        seed: args.seed,
+    };
+    let torture = scenario.record(given.as_ref()).map_err(|error| match error {
+        ScenarioError::Geometry(_) | ScenarioError::Part(_) => usage(error),
+        error => error.into(),
+    })?;
+    Ok(Prepared { scenario, torture })
+}
+
+/// The trees from outside, if there are any.
+pub(super) fn given(args: &GivenArgs) -> Result<Option<Given>> {
+    let Some(new) = &args.new else { return Ok(None) };
+    let old = match (&args.old, &args.image) {
+        (Some(old), _) => Old::Tree(tree(old)?),
+        (None, Some(image)) => Old::Image(fs::read(image).with_context(|| image.display().to_string())?),
+        (None, None) => return Err(usage("give --old DIR or --image IMG with --new")),
+    };
+    Ok(Some(Given { old, new: tree(new)? }))
+}
+
+/// What a directory holds, or a tar archive.
+fn tree(path: &Path) -> Result<SourceTree> {
+    let name = || path.display().to_string();
+    match fs::metadata(path).with_context(name)?.is_dir() {
+        true => Ok(SourceTree::from_dir(path)?),
+        false => Ok(tar::read(File::open(path).with_context(name)?, None).with_context(name)?.tree),
+    }
+}
+
+fn blocks(shape: Shape, size: u64) -> Result<u32> {
+    Ok(shape.geometry(size).map_err(usage)?.blocks())
 }
 
 /// As given; what is not given is usual.
@@ -79,11 +95,11 @@ fn shape(args: &Setup) -> Result<Shape> {
 
 /// As given; what is not given the image shows.
 fn shape_of_image(args: &Setup, image: &[u8]) -> Result<Shape> {
-    let survey = Survey::of(image)?;
+    let survey = Survey::of(image).context("--image")?;
     if let Some(given) = args.eraseblock {
         survey.check_eraseblock(given)?;
     }
-    let found = survey.detect()?;
+    let found = survey.detect().context("--image")?;
     let eraseblock = args.eraseblock.unwrap_or(found.eraseblock);
     let endian = endian_given(args).unwrap_or(found.endian);
     if let Some(part) = args.part {

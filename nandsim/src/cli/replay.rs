@@ -1,19 +1,34 @@
-//! One cut, looked at closely.
+//! `nandsim replay`: one cut, looked at closely.
 
 use std::io::{self, Write};
 
-use nandsim::{CutPath, Torture};
+use nandsim::{Token, Torture};
 
-use super::{Outcome, show};
+use super::setup::GivenArgs;
+use super::{Outcome, prepare, show};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Names the test and the cut, as a report does
+    token: Token,
+
+    /// The trees of the token, if it says `tree=given`
+    #[command(flatten)]
+    given: GivenArgs,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let torture = args.token.record(prepare::given(&args.given)?.as_ref())?;
+    tell(&torture, &args.token)
+}
 
 /// Tries the cut and tells what each reader sees at each stage.
-pub(super) fn run(torture: &Torture, path: &CutPath) -> Outcome {
+pub(super) fn tell(torture: &Torture, token: &Token) -> Outcome {
+    let path = &token.cut;
     let mut out = io::stdout().lock();
     writeln!(out, "{}", show::flash(torture))?;
     writeln!(out, "cut {path} (seed {}), in {}", torture.seed, show::operation(torture, path.first))?;
-    if torture.state(path).is_none() {
-        anyhow::bail!("there is nothing to cut at {path}: the update has {} operations", torture.trace.ops.len());
-    }
+    writeln!(out, "token {token}")?;
     let mut lines = Vec::new();
     let wrong = torture.examine(path, &mut |stage, seen| {
         lines.extend(seen.readers.iter().map(|(reader, verdict)| format!("{stage}, {reader}: {verdict}")));
@@ -28,11 +43,12 @@ pub(super) fn run(torture: &Torture, path: &CutPath) -> Outcome {
     Ok(wrong.is_none())
 }
 
-/// This command with what replays a cut; later options win.
-pub(super) fn command(seed: u64, cut: &CutPath) -> String {
-    let mut words: Vec<String> = std::env::args().filter(|arg| arg != "--json").map(|arg| quoted(&arg)).collect();
-    words.push(format!("--seed {seed} --replay {cut}"));
-    words.join(" ")
+/// What replays a cut; the trees from outside must be given again.
+pub(super) fn command(token: &Token, given: &GivenArgs) -> String {
+    let options = [("--old", &given.old), ("--image", &given.image), ("--new", &given.new)];
+    let given = options.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
+    let given = given.map(|(option, path)| format!(" {option} {}", quoted(&path.to_string_lossy())));
+    format!("nandsim replay {}{}", quoted(&token.to_string()), given.collect::<String>())
 }
 
 fn quoted(word: &str) -> String {

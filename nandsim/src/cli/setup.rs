@@ -6,27 +6,19 @@ use clap::ValueEnum;
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::Part;
+use nandsim::{Part, Trees};
 use serde::Serialize;
 
 #[derive(clap::Args)]
 pub(super) struct Setup {
-    /// Directory with the old tree
-    #[arg(long, value_name = "DIR", requires = "new")]
-    pub(super) old: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) given: GivenArgs,
 
-    /// Image that holds the old tree
-    #[arg(long, value_name = "IMG", conflicts_with = "old", requires = "new")]
-    pub(super) image: Option<PathBuf>,
-
-    /// Directory with the new tree
-    #[arg(long, value_name = "DIR")]
-    pub(super) new: Option<PathBuf>,
-
-    /// Take a built-in sample: every kind of change, changes below one directory only, or many files
-    #[arg(long, value_name = "WHICH", num_args = 0..=1, default_missing_value = "all-kinds",
+    /// Take a built-in sample: all-kinds (every kind of change), small (changes below one directory, which one dirent can
+    /// commit), large (far more changed names than a small eraseblock holds) or random:N (trees and changes of a seed)
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, default_missing_value = "all-kinds", value_parser = parse_sample,
         conflicts_with_all = ["old", "image", "new"])]
-    pub(super) sample: Option<SampleName>,
+    pub(super) sample: Option<Trees>,
 
     /// Kind of flash [default: the image's, or nor]
     #[arg(long, value_name = "KIND")]
@@ -70,14 +62,27 @@ pub(super) struct Setup {
     pub(super) seed: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum SampleName {
-    /// Every kind of change
-    AllKinds,
-    /// Changes below one directory, which one dirent can commit
-    Small,
-    /// Far more changed names than a small eraseblock holds
-    Large,
+/// Trees from outside.
+#[derive(clap::Args)]
+pub(super) struct GivenArgs {
+    /// Directory or tar archive with the old tree
+    #[arg(long, value_name = "DIR|TAR", requires = "new")]
+    pub(super) old: Option<PathBuf>,
+
+    /// Image that holds the old tree
+    #[arg(long, value_name = "IMG", conflicts_with = "old", requires = "new")]
+    pub(super) image: Option<PathBuf>,
+
+    /// Directory or tar archive with the new tree
+    #[arg(long, value_name = "DIR|TAR")]
+    pub(super) new: Option<PathBuf>,
+}
+
+fn parse_sample(text: &str) -> Result<Trees, String> {
+    match text.parse() {
+        Ok(Trees::Given) | Err(_) => Err("give all-kinds, small, large or random:N".into()),
+        Ok(trees) => Ok(trees),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jffs2_tx::flash::{Flash, FlashKind};
 use jffs2_tx::wire::Endian;
-use nandsim::{Cut, Report, Torture};
+use nandsim::{Cut, CutPath, Report, Token, Torture};
 use serde::Serialize;
 
 use super::setup::Kind;
@@ -21,10 +21,23 @@ pub(super) struct Json<'r> {
     endian: &'static str,
     commit_point: String,
     threads: usize,
+    failures: Vec<JsonFailure<'r>>,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'r> {
+    cut: String,
+    what: &'r str,
+    token: String,
 }
 
 impl<'r> Json<'r> {
-    pub(super) fn new(torture: &Torture, report: &'r Report, threads: usize) -> Self {
+    pub(super) fn new(
+        torture: &Torture,
+        report: &'r Report,
+        threads: usize,
+        token: &dyn Fn(&CutPath) -> Token,
+    ) -> Self {
         let geometry = torture.start.geometry();
         Self {
             report,
@@ -35,6 +48,15 @@ impl<'r> Json<'r> {
             endian: endian(torture),
             commit_point: torture.oracle.point.to_string(),
             threads,
+            failures: report
+                .failures
+                .iter()
+                .map(|failure| JsonFailure {
+                    cut: failure.cut.to_string(),
+                    what: &failure.what,
+                    token: token(&failure.cut).to_string(),
+                })
+                .collect(),
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::thread::available_parallelism;
 
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use nandsim::{CutPath, Report, Torture, cuts_all, cuts_sampled};
+use nandsim::{CutPath, Report, SecondCuts, Token, Torture, cuts_all, cuts_sampled};
 
+use super::prepare::{self, Prepared};
 use super::setup::Setup;
-use super::{Outcome, prepare, replay, show};
+use super::{Outcome, replay, show};
 
 /// Traces with more cuts than this are sampled unless all are asked for.
 const MANY_CUTS: usize = 2_000_000;
@@ -24,6 +26,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "all|N", value_parser = parse_cuts)]
     pub(super) cuts: Option<Cuts>,
 
+    /// More cuts in recovery and in the update done again: on all states (for small flash), or a few on some [default:
+    /// some, none where the update programs over 4 MiB]
+    #[arg(long, value_name = "WHICH")]
+    second_cuts: Option<Second>,
+
     /// Try one cut only, named as in a report, and tell what each reader sees
     #[arg(long, value_name = "CUT", conflicts_with_all = ["cuts", "json"])]
     replay: Option<CutPath>,
@@ -35,6 +42,23 @@ pub(super) struct Args {
     /// Print the report as one line of JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Second {
+    None,
+    Some,
+    All,
+}
+
+impl From<Second> for SecondCuts {
+    fn from(second: Second) -> Self {
+        match second {
+            Second::None => Self::None,
+            Second::Some => Self::Some,
+            Second::All => Self::All,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,19 +76,28 @@ fn parse_cuts(text: &str) -> Result<Cuts, String> {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let torture = prepare::torture(&args.setup)?;
+    let Prepared { scenario, mut torture } = prepare::torture(&args.setup)?;
+    if let Some(second) = args.second_cuts {
+        torture.plan.second = second.into();
+    }
     if let Some(path) = &args.replay {
-        return replay::run(&torture, path);
+        let token = Token::new(&scenario, &torture, path.clone());
+        token.check(&torture)?;
+        return replay::tell(&torture, &token);
     }
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
     let report = try_cuts(&torture, args.cuts, threads);
+    let token = |cut: &CutPath| Token::new(&scenario, &torture, cut.clone());
     match args.json {
-        true => writeln!(io::stdout(), "{}", serde_json::to_string(&show::Json::new(&torture, &report, threads))?)?,
+        true => {
+            let json = show::Json::new(&torture, &report, threads, &token);
+            writeln!(io::stdout(), "{}", serde_json::to_string(&json)?)?;
+        }
         false => write!(io::stdout(), "{}", show::report(&torture, &report, threads))?,
     }
     if let Some(failure) = report.failures.first() {
-        eprintln!("nandsim: seed {}, cut {}: {}", torture.seed, failure.cut, failure.what);
-        eprintln!("nandsim: replay it with: {}", replay::command(torture.seed, &failure.cut));
+        eprintln!("nandsim: cut {}: {}", failure.cut, failure.what);
+        eprintln!("nandsim: replay it with: {}", replay::command(&token(&failure.cut), &args.setup.given));
     }
     Ok(report.counts.is_fine())
 }

@@ -53,13 +53,22 @@ impl Names {
             // Paths and names are short, and parents are there: nothing is refused.
             let id = match made.get(inode) {
                 Some(&id) => tree.link(parent, name, id).map(|()| id),
-                None => tree.add(parent, name, self.inodes[*inode].clone()),
+                None => tree.add(parent, name, self.node(*inode)),
             };
             let id = id.unwrap_or_else(|error| unreachable!("{error}"));
             made.insert(inode, id);
             ids.insert(path, id);
         }
         tree
+    }
+
+    /// The mode of a symlink is always the same.
+    fn node(&self, inode: usize) -> SourceNode {
+        let SourceNode { mut meta, kind } = self.inodes[inode].clone();
+        if matches!(kind, SourceKind::Symlink(_)) {
+            meta.mode = 0o777;
+        }
+        SourceNode { meta, kind }
     }
 
     fn change(&mut self, rng: &mut Rng) {

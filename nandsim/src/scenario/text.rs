@@ -136,7 +136,7 @@ impl Fields {
             "unit" => put(&mut self.unit, value.parse().ok()),
             "endian" => put(&mut self.endian, one_of(value, &[("little", Endian::Little), ("big", Endian::Big)])),
             "blocks" => put(&mut self.blocks, value.parse().ok()),
-            "tree" => put(&mut self.trees, parse_trees(value)),
+            "tree" => put(&mut self.trees, value.parse().ok()),
             "changes" => put(&mut self.changes, parse_changes(value)),
             "point" => put(&mut self.point, POINTS.into_iter().find(|point| point.to_string() == value)),
             "fault" => put(&mut self.fault, parse_fault(value)),
@@ -182,11 +182,16 @@ fn one_of<T: Copy>(value: &str, names: &[(&str, T)]) -> Option<T> {
     names.iter().find(|(name, _)| *name == value).map(|(_, of)| *of)
 }
 
-fn parse_trees(value: &str) -> Option<Trees> {
-    let fixed = [Trees::AllKinds, Trees::Small, Trees::Large, Trees::Given];
-    match value.strip_prefix("random:") {
-        Some(seed) => seed.parse().ok().map(Trees::Random),
-        None => fixed.into_iter().find(|trees| trees.to_string() == value),
+impl FromStr for Trees {
+    type Err = ParseTokenError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTokenError> {
+        let fixed = [Self::AllKinds, Self::Small, Self::Large, Self::Given];
+        let trees = match text.strip_prefix("random:") {
+            Some(seed) => seed.parse().ok().map(Self::Random),
+            None => fixed.into_iter().find(|trees| trees.to_string() == text),
+        };
+        trees.ok_or_else(|| ParseTokenError::Value { key: "tree".into(), value: text.into() })
     }
 }
 

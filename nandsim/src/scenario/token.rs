@@ -53,8 +53,17 @@ impl Token {
         if found != self.update {
             return Err(TokenError::Other { found, wanted: self.update });
         }
+        self.check(&torture)?;
+        Ok(torture)
+    }
+
+    /// Whether there is something to cut there.
+    ///
+    /// # Errors
+    /// [`TokenError::Cut`].
+    pub fn check(&self, torture: &Torture) -> Result<(), TokenError> {
         match torture.state(&self.cut) {
-            Some(_) => Ok(torture),
+            Some(_) => Ok(()),
             None => Err(TokenError::Cut(self.cut.clone())),
         }
     }
