@@ -154,7 +154,8 @@ impl Found {
             chosen.map(|(dirent, _)| dirent.clone()).collect()
         };
         let torn_names = self.dirents.iter().any(|(_, good)| !good);
-        let believed = torn_names.then(|| Arc::new(Scan { dirents: dirents(true), inodes: self.inodes.clone(), torn_names }));
+        let believed =
+            torn_names.then(|| Arc::new(Scan { dirents: dirents(true), inodes: self.inodes.clone(), torn_names }));
         let good = Arc::new(Scan::listed(dirents(false), self.inodes));
         Sweep { believed: believed.unwrap_or_else(|| Arc::clone(&good)), good, incompatible: self.incompatible }
     }
