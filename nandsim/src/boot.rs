@@ -3,7 +3,7 @@
 use jffs2_tx::flash::{Flash, FlashKind, Geometry};
 use jffs2_tx::wire::Endian;
 
-use crate::chip::Chip;
+use crate::chip::{Block, Chip};
 use crate::firmware::{ByteOrder, Files, Firmware, FirmwareError, Part, RawBlock};
 
 impl Part {
@@ -18,16 +18,20 @@ impl Part {
     }
 }
 
+impl Block {
+    /// What firmware gets of it.
+    pub(crate) fn raw(&self) -> RawBlock<'_> {
+        RawBlock { cells: self.data(), unreadable: self.unreadable() }
+    }
+}
+
 impl Firmware {
     /// Mounts what is on a chip.
     ///
     /// # Errors
     /// Those of [`mount`](Self::mount).
     pub fn boot(self, chip: &Chip, endian: Endian) -> Result<Files, FirmwareError> {
-        let blocks: Vec<_> = chip
-            .good_blocks()
-            .map(|(_, block)| RawBlock { cells: block.data(), unreadable: block.unreadable() })
-            .collect();
+        let blocks: Vec<_> = chip.good_blocks().map(|(_, block)| block.raw()).collect();
         self.mount(&Part::of(chip.geometry(), endian), &blocks)
     }
 }

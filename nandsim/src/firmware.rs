@@ -113,7 +113,7 @@ impl Firmware {
             scans.push(self.scan(part, block, before)?);
             before = block.cells;
         }
-        Ok(self.files(scans.iter()))
+        Ok(self.files(scans.iter().map(|scan| &**scan)))
     }
 }
 

@@ -1,74 +1,57 @@
 //! What each reader makes of a flash state: the old tree, the new one, or something that must not be.
+//!
+//! [`Standard`] says what each reader may see of an update; a [`Judge`] says what it does see of a state: the library's
+//! reader with and without summaries, and boot firmware, whole tree and kernel image. [`Seen::fine`] and
+//! [`Seen::kept_by_recovery`] are the rules that all states keep, and [`Turns`] are where an update commits.
 
-use jffs2_tx::flash::Geometry;
-use jffs2_tx::wire::Endian;
+use std::sync::Arc;
+
+mod allowance;
+mod firmware;
+mod kernel;
+mod library;
+mod listing;
+mod seen;
+mod standard;
+mod turns;
+
+pub use allowance::{Allowance, AllowanceCounts, Allowances};
+pub use library::{Expected, LibraryJudge};
+pub use seen::{FirmwareSeen, Seen};
+pub use standard::{Standard, StandardError};
+pub use turns::{TurnError, Turns};
 
 use crate::cache::Cache;
 use crate::chip::Chip;
 use crate::content::ContentId;
-use crate::reader::ByReader;
-use crate::snapshot::Snapshot;
-use crate::verdict::Verdict;
-use crate::viewer::{View, ViewError, Viewer};
+use firmware::FirmwareJudge;
+use library::KNOWN_STATES;
 
-/// Differences that a description lists.
-const SHOWN_DIFFERENCES: usize = 4;
-/// Flash states whose verdicts are kept.
-const KNOWN_STATES: usize = 1 << 12;
-
-/// The two trees that a reader may see.
-#[derive(Clone, Debug)]
-pub struct Expected {
-    /// Before the update.
-    pub old: Snapshot,
-    /// After it.
-    pub new: Snapshot,
-}
-
-impl Expected {
-    /// Which one a reader sees.
-    #[must_use]
-    pub fn verdict(&self, view: &View) -> Verdict {
-        match view {
-            Ok(seen) if *seen == self.old => Verdict::Old,
-            Ok(seen) if *seen == self.new => Verdict::New,
-            Ok(seen) => {
-                let list = |wanted| seen.differences(wanted, SHOWN_DIFFERENCES).join(", ");
-                Verdict::Mixed(format!("not old ({}) and not new ({})", list(&self.old), list(&self.new)))
-            }
-            Err(error @ ViewError::Overwritable { .. }) => Verdict::Mixed(error.to_string()),
-            Err(error) => Verdict::Unreadable(error.to_string()),
-        }
-    }
-}
-
-/// Judges flash states, equal ones only once.
+/// Judges flash states, equal ones only once. One for each thread.
 #[derive(Debug)]
 pub struct Judge {
-    viewer: Viewer,
-    expected: ByReader<Expected>,
-    known: Cache<ContentId, ByReader<Verdict>>,
+    library: LibraryJudge,
+    firmware: FirmwareJudge,
+    known: Cache<ContentId, Arc<Seen>>,
 }
 
 impl Judge {
-    /// For chips of one geometry.
+    /// For the states of one update.
     #[must_use]
-    pub fn new(geometry: &Geometry, endian: Endian, expected: ByReader<Expected>) -> Self {
-        Self { viewer: Viewer::new(geometry, endian), expected, known: Cache::new(KNOWN_STATES) }
+    pub fn new(standard: Arc<Standard>) -> Self {
+        let library = LibraryJudge::new(&standard.geometry, standard.endian, standard.library.clone());
+        Self { library, firmware: FirmwareJudge::new(standard), known: Cache::new(KNOWN_STATES) }
     }
 
     /// What each reader sees.
-    pub fn verdicts(&mut self, chip: &Chip) -> ByReader<Verdict> {
+    pub fn verdicts(&mut self, chip: &Chip) -> Arc<Seen> {
         let id = chip.content_id();
-        if let Some(known) = self.known.get(&id) {
-            return known;
-        }
-        let views = self.viewer.views(chip);
-        let verdicts = ByReader {
-            with_summaries: self.expected.with_summaries.verdict(&views.with_summaries),
-            without_summaries: self.expected.without_summaries.verdict(&views.without_summaries),
-        };
-        self.known.insert(id, verdicts.clone());
-        verdicts
+        self.known.get(&id).unwrap_or_else(|| {
+            let library = self.library.look(chip);
+            let firmware = self.firmware.seen(chip, &library);
+            let seen = Arc::new(Seen { library, firmware });
+            self.known.insert(id, Arc::clone(&seen));
+            seen
+        })
     }
 }

@@ -82,7 +82,10 @@ pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,
 };
-pub use judge::{Expected, Judge};
+pub use judge::{
+    Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LibraryJudge, Seen, Standard, StandardError,
+    TurnError, Turns,
+};
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use reader::ByReader;
 pub use rng::Rng;

@@ -1,15 +1,16 @@
 //! A JFFS2 update under test: what readers with and without summaries may see on the way from the old tree to the new.
 
 use std::io;
+use std::sync::Arc;
 
-use jffs2_tx::flash::{Flash, Geometry};
+use jffs2_tx::flash::Flash;
 use jffs2_tx::log::free_block;
 use jffs2_tx::tx::{TxError, recover};
-use jffs2_tx::wire::{CommitPoint, Endian};
+use jffs2_tx::wire::CommitPoint;
 
 use crate::chip::{Chip, ChipError};
 use crate::harness::{Done, Eye, Harness, Oracle, Plan, SecondCuts, Sight, Stage, Workload};
-use crate::judge::{Expected, Judge};
+use crate::judge::{Allowance, Expected, Judge, Seen, Standard, StandardError};
 use crate::reader::ByReader;
 use crate::snapshot::Snapshot;
 use crate::trace::{Recorder, Violation};
@@ -49,6 +50,9 @@ pub enum TortureError {
     /// A file of the new tree cannot be read.
     #[error("a file of the new tree cannot be read")]
     Source(#[from] io::Error),
+    /// Firmware sees something else than the library.
+    #[error(transparent)]
+    Firmware(#[from] StandardError),
 }
 
 impl Torture {
@@ -71,13 +75,9 @@ impl Torture {
             with_summaries: Expected { old: tree("before", &old.with_summaries)?, new: new.clone() },
             without_summaries: Expected { old: tree("before", &old.without_summaries)?, new },
         };
-        let oracle = TreeOracle {
-            geometry: *start.geometry(),
-            endian: update.endian,
-            point,
-            redone_by_summary: point == CommitPoint::Summary || update.options.commit_point.is_none(),
-            expected,
-        };
+        let redone_by_summary = point == CommitPoint::Summary || update.options.commit_point.is_none();
+        let standard = Standard::new(&start, &end, update.endian, expected, None)?;
+        let oracle = TreeOracle { point, standard: Arc::new(standard), redone_by_summary };
         let settle = trace.programmed_bytes() > SETTLE_ABOVE;
         let plan = Plan { settle, second: if settle { SecondCuts::None } else { SecondCuts::Some } };
         Ok(Self { start, trace, workload: update, oracle, seed, plan })
@@ -114,9 +114,7 @@ pub struct TreeOracle {
     /// What commits the update.
     pub point: CommitPoint,
     /// What each reader may see.
-    pub expected: ByReader<Expected>,
-    pub(crate) endian: Endian,
-    geometry: Geometry,
+    pub standard: Arc<Standard>,
     /// The update done again may be committed by a summary.
     redone_by_summary: bool,
 }
@@ -125,29 +123,41 @@ impl Oracle for TreeOracle {
     type Eye<'o> = Judge;
 
     fn eye(&self) -> Judge {
-        Judge::new(&self.geometry, self.endian, self.expected.clone())
+        Judge::new(Arc::clone(&self.standard))
     }
 
-    /// Only a summary commit may show one reader the new tree and not the other.
+    /// Only a summary commit may show one reader the new tree and not the other. barebox may wait for recovery.
     fn accepts(&self, stage: Stage, sight: &Sight) -> Result<(), Verdict> {
-        sight.is_fine(stage)?;
-        let [(_, with), (_, without)] = &*sight.readers else { return Ok(()) };
+        if !sight.verdict.is_fine() {
+            return Err(sight.verdict.clone().about(&stage.to_string()));
+        }
+        let [with, without] = by_library(sight);
+        let unmounted = sight.allowed.contains(&Allowance::BareboxUnreadable.name());
         let wrong = match self.point {
+            _ if unmounted && matches!(stage, Stage::Recovered | Stage::Redone) => true,
             _ if stage.is_redone() => *with != Verdict::New || !(self.redone_by_summary || *without == Verdict::New),
-            CommitPoint::Summary => *without == Verdict::New,
-            CommitPoint::Dirent | CommitPoint::Head => with != without,
+            point => !Seen::may_differ(point, with, without),
         };
         if wrong { Err(Verdict::Mixed(format!("{stage}: {sight}, with commit point {}", self.point))) } else { Ok(()) }
     }
+
+    /// Firmware sees what the library sees, or the sight is not accepted.
+    fn kept(&self, before: &Sight, after: &Sight) -> Result<(), Verdict> {
+        match by_library(before) == by_library(after) {
+            true => Ok(()),
+            false => Err(Verdict::Mixed(format!("recovery changed the tree: {before} before, {after} after"))),
+        }
+    }
+}
+
+/// What the library's readers see, with summaries and without.
+fn by_library(sight: &Sight) -> [&Verdict; 2] {
+    [0, 1].map(|reader| sight.readers.get(reader).map_or(&sight.verdict, |(_, verdict)| verdict))
 }
 
 impl Eye for Judge {
     fn see(&mut self, chip: &Chip) -> Sight {
-        let seen = self.verdicts(chip);
-        Sight {
-            readers: seen.named().map(|(reader, verdict)| (reader, verdict.clone())).collect(),
-            verdict: seen.with_summaries,
-        }
+        self.verdicts(chip).sight()
     }
 }
 

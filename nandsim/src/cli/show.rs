@@ -90,7 +90,14 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
         counts.cuts, counts.old, counts.new, counts.mixed, counts.unreadable
     );
     for (reader, saw) in &report.readers {
-        let _ = writeln!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
+        let _ = write!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
+        let _ = match saw.unreadable {
+            0 => writeln!(text),
+            unreadable => writeln!(text, "  unreadable: {unreadable}"),
+        };
+    }
+    for (allowed, count) in &report.allowed {
+        let _ = writeln!(text, "allowed by design, {allowed}: {count}");
     }
     let _ = writeln!(
         text,

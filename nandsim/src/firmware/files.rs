@@ -107,6 +107,12 @@ impl Firmware {
         Files { firmware: self, names, nodes, homes }
     }
 
+    /// Why a path's last name breaks its listing.
+    pub(crate) fn cannot_list(self, path: &[u8]) -> Option<FirmwareError> {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        (self.is_u_boot() && name.len() > U_BOOT_NAME).then_some(FirmwareError::LongName(name.len()))
+    }
+
     /// Of each name the dirent that counts.
     fn winners<'s>(self, dirents: impl Iterator<Item = &'s Dirent>) -> impl Iterator<Item = &'s Dirent> {
         let mut candidates: Vec<&Dirent> = Vec::new();
@@ -217,11 +223,10 @@ impl Files {
     }
 
     fn listed(&self, entry: FirmwareEntry, path: &[u8]) -> FirmwareEntry {
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        if self.firmware.is_u_boot() && name.len() > U_BOOT_NAME {
-            return FirmwareEntry { content: FirmwareContent::Failed(FirmwareError::LongName(name.len())), ..entry };
+        match self.firmware.cannot_list(path) {
+            Some(error) => FirmwareEntry { content: FirmwareContent::Failed(error), ..entry },
+            None => entry,
         }
-        entry
     }
 
     pub(super) fn target(&self, ino: u32) -> Result<Vec<u8>, FirmwareError> {

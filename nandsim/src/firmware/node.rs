@@ -1,6 +1,5 @@
 //! Dirents and inode nodes.
 
-use super::Firmware;
 use super::wire::Fields;
 
 const MAGIC: u16 = 0x1985;
@@ -55,14 +54,11 @@ pub(super) struct Dirent {
 }
 
 impl Dirent {
-    /// From the bytes of a whole node.
-    pub(super) fn read(firmware: Firmware, node: Fields<'_>) -> Option<Self> {
+    /// From the bytes of a whole node, with whether its CRCs hold.
+    pub(super) fn read(node: Fields<'_>) -> Option<(Self, bool)> {
         let name = node.part(DIRENT_SIZE, usize::from(node.byte(28)?))?;
         let good = node.vouches(32, node.part(0, 32)?) && node.vouches(36, name);
-        if !good && firmware != Firmware::OpenFirmware {
-            return None;
-        }
-        Self::new(node.word(12)?, node.word(16)?, node.word(20)?, name)
+        Some((Self::new(node.word(12)?, node.word(16)?, node.word(20)?, name)?, good))
     }
 
     /// Unless the name cannot be one.

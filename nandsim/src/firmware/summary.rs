@@ -32,26 +32,26 @@ struct Entries<'a> {
 
 impl Entries<'_> {
     fn read(&self, count: u32) -> Option<Scan> {
-        let mut scan = Scan::default();
+        let (mut dirents, mut inodes) = (Vec::new(), Vec::new());
         let mut at: usize = 0;
         for _ in 0..count {
-            at = at.checked_add(self.entry(at, &mut scan)?)?;
+            at = at.checked_add(self.entry(at, &mut dirents, &mut inodes)?)?;
         }
-        Some(scan)
+        Some(Scan::listed(dirents, inodes))
     }
 
     /// Length of the entry.
-    fn entry(&self, at: usize, scan: &mut Scan) -> Option<usize> {
+    fn entry(&self, at: usize, dirents: &mut Vec<Dirent>, inodes: &mut Vec<Inode>) -> Option<usize> {
         let entry = Fields { bytes: self.list.bytes.get(at..)?, ..self.list };
         match entry.half(0)? {
             node::INODE => {
-                scan.inodes.extend(self.inode(entry.word(10)?));
+                inodes.extend(self.inode(entry.word(10)?));
                 entry.part(0, 18).map(<[u8]>::len)
             }
             node::DIRENT => {
                 let len = usize::from(entry.byte(22)?);
                 let name = entry.part(24, len)?;
-                scan.dirents.extend(Dirent::new(entry.word(10)?, entry.word(14)?, entry.word(18)?, name));
+                dirents.extend(Dirent::new(entry.word(10)?, entry.word(14)?, entry.word(18)?, name));
                 Some(24 + len)
             }
             node::XATTR => entry.part(0, 18).map(<[u8]>::len),

@@ -55,13 +55,15 @@ pub struct Sight {
     pub verdict: Verdict,
     /// What each reader sees, by name. Readers may differ by design: [`Oracle::accepts`] knows.
     pub readers: Arc<[(&'static str, Verdict)]>,
+    /// What is by design and was allowed, by name: reports count it.
+    pub allowed: Arc<[&'static str]>,
 }
 
 impl Sight {
     /// With one reader only.
     #[must_use]
     pub fn of(verdict: Verdict) -> Self {
-        Self { readers: Arc::new([("reader", verdict.clone())]), verdict }
+        Self { readers: Arc::new([("reader", verdict.clone())]), verdict, allowed: Arc::default() }
     }
 
     /// Whether every reader sees the old state or the new one.

@@ -23,6 +23,8 @@ pub struct Report {
     pub counts: Counts,
     /// By what each reader sees right after each cut.
     pub readers: BTreeMap<&'static str, Counts>,
+    /// In how many of these sights what was allowed because it is by design.
+    pub allowed: BTreeMap<&'static str, u64>,
     /// Different states that cuts left, as far as nothing is wrong with them.
     pub states: usize,
     /// Different states that recovery left, on each of which the work was done again.
@@ -109,6 +111,7 @@ impl Counts {
 pub(super) struct Tally {
     counts: Counts,
     readers: BTreeMap<&'static str, Counts>,
+    allowed: BTreeMap<&'static str, u64>,
     last_old: Option<Cut>,
     first_new: Option<Cut>,
     failures: Vec<Failure>,
@@ -118,6 +121,9 @@ impl Tally {
     pub(super) fn add(&mut self, cut: Cut, seen: &Sight, wrong: Option<Wrong>) {
         for (reader, verdict) in &*seen.readers {
             self.readers.entry(reader).or_default().add(verdict);
+        }
+        for allowed in &*seen.allowed {
+            *self.allowed.entry(allowed).or_default() += 1;
         }
         self.counts.add(wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what));
         match wrong {
@@ -137,9 +143,13 @@ impl Tally {
             let mine = self.readers.entry(reader).or_default();
             *mine = mine.plus(counts);
         }
+        for (allowed, count) in other.allowed {
+            *self.allowed.entry(allowed).or_default() += count;
+        }
         Self {
             counts: self.counts.plus(other.counts),
             readers: self.readers,
+            allowed: self.allowed,
             last_old: self.last_old.max(other.last_old),
             first_new: self.first_new.into_iter().chain(other.first_new).min(),
             failures: self.failures,
@@ -151,6 +161,7 @@ impl Tally {
         Report {
             counts: self.counts,
             readers: self.readers,
+            allowed: self.allowed,
             states: known.first().len(),
             recovered_states: known.redone_states(),
             second_cuts: known.second_cuts(),

@@ -10,8 +10,8 @@ use jffs2_tx::tx::{GcOptions, GcReport, Transaction, TxError, TxOptions, gc, pla
 use jffs2_tx::wire::Endian::{self, Big, Little};
 use jffs2_tx::{FileKind, Index, Meta, Rules, Tree};
 use nandsim::{
-    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, Judge, Op, Recorder, Shape, Tear, Trace, Verdict,
-    Viewer, Walker, cuts_all, cuts_sampled,
+    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, LibraryJudge, Op, Recorder, Shape, Tear, Trace,
+    Verdict, Viewer, Walker, cuts_all, cuts_sampled,
 };
 
 mod belief;
@@ -43,7 +43,7 @@ struct Scene {
 
 /// What must not change.
 struct Eye {
-    judge: Judge,
+    judge: LibraryJudge,
     belief: Belief,
     /// Names, contents and attributes as each reader sees them, where they are compared one by one.
     listings: Option<[Vec<String>; 2]>,
@@ -160,7 +160,7 @@ impl Eye {
         let expected =
             ByReader { with_summaries: same(&views.with_summaries), without_summaries: same(&views.without_summaries) };
         Self {
-            judge: Judge::new(start.geometry(), endian, expected),
+            judge: LibraryJudge::new(start.geometry(), endian, expected),
             belief: Belief::on(start, endian),
             listings: listed.then(|| listings(start, endian)),
             endian,
