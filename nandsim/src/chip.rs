@@ -135,6 +135,11 @@ impl Chip {
         self.plan.add(fault);
     }
 
+    /// Faults that are planned do not come.
+    pub fn forget_plan(&mut self) {
+        self.plan = Plan::default();
+    }
+
     /// Makes reads of the page that holds `offset` report `ecc`. Does nothing on NOR without ECC, or outside the chip.
     pub fn set_ecc(&mut self, offset: u32, ecc: Ecc) {
         if offset < self.geometry.size() {

@@ -9,12 +9,14 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod demo;
 mod parts;
 mod prepare;
+mod progress;
 mod replay;
 mod setup;
 mod show;
 mod shrink;
 mod torture;
 mod trace;
+mod validate;
 
 use prepare::Usage;
 
@@ -44,6 +46,8 @@ enum Command {
     Torture(Box<torture::Args>),
     /// List what an update writes, operation by operation
     Trace(trace::Args),
+    /// Try every kind of fault on an update of an image, and give a verdict with what there is to spare
+    Validate(Box<validate::Args>),
     /// Look at one cut that a report names
     Replay(replay::Args),
     /// Make a failure simpler: fewer changes in the update, fewer cuts, the simplest tear
@@ -57,6 +61,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Demo => demo::run(),
         Command::Torture(args) => torture::run(&args),
         Command::Trace(args) => trace::run(&args).map(|()| true),
+        Command::Validate(args) => validate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Parts(args) => parts::run(&args).map(|()| true),

@@ -201,6 +201,14 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
         states.next().filter(|_| cut.op <= trace.ops.len()).map(|(_, chip)| chip)
     }
 
+    /// What is seen of a state that came about in some other way, and what is wrong with it or becomes of it: in recovery,
+    /// and in the work done again.
+    pub fn judge(&self, chip: &Chip) -> (Sight, Option<Verdict>) {
+        let known = Known::default();
+        let (sight, wrong) = Trial::new(self, &known).check(chip);
+        (sight, wrong.map(|wrong| wrong.what))
+    }
+
     /// Puts one state through everything, nothing left out; `seen` is told what the readers see at each stage. What went
     /// wrong, with the cuts that led there.
     pub fn examine(&self, path: &CutPath, seen: &mut dyn FnMut(Stage, &Sight)) -> Option<(CutPath, Verdict)> {

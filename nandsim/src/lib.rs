@@ -71,6 +71,7 @@ mod snapshot;
 mod torture;
 mod trace;
 mod update;
+pub mod validate;
 mod verdict;
 mod viewer;
 

@@ -74,7 +74,7 @@ pub(super) struct GivenArgs {
     pub(super) image: Option<PathBuf>,
 
     /// Directory or tar archive with the new tree
-    #[arg(long, value_name = "DIR|TAR")]
+    #[arg(long, visible_alias = "update", value_name = "DIR|TAR")]
     pub(super) new: Option<PathBuf>,
 }
 

@@ -1,15 +1,14 @@
 //! `nandsim torture`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::thread::available_parallelism;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 use nandsim::{CutPath, Report, SecondCuts, Token, Torture, cuts_all, cuts_sampled};
 
 use super::prepare::{self, Prepared};
 use super::setup::Setup;
-use super::{Outcome, replay, show};
+use super::{Outcome, progress, replay, show};
 
 /// Traces with more cuts than this are sampled unless all are asked for.
 const MANY_CUTS: usize = 2_000_000;
@@ -109,24 +108,16 @@ pub(super) fn try_cuts(torture: &Torture, cuts: Option<Cuts>, threads: usize) ->
         None => Cuts::All,
         Some(_) => Cuts::Sample(SAMPLE_CUTS),
     });
+    let bar = progress::bar("cuts");
     match cuts {
         Cuts::All => {
-            let bar = progress(all().count() as u64);
+            bar.set_length(all().count() as u64);
             torture.run(all(), threads, &|n| bar.inc(n))
         }
         Cuts::Sample(n) => {
             let sample = cuts_sampled(&torture.trace, n, torture.seed);
-            let bar = progress(sample.len() as u64);
+            bar.set_length(sample.len() as u64);
             torture.run(sample.into_iter(), threads, &|n| bar.inc(n))
         }
     }
-}
-
-/// A bar on a terminal, nothing in a pipe.
-fn progress(cuts: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} cuts, {eta} left");
-    ProgressBar::new(cuts).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
