@@ -88,7 +88,7 @@ pub use judge::{
     TurnError, Turns,
 };
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
-pub use plant::{Plant, PlantError};
+pub use plant::{Plant, PlantError, PlantedUpdate};
 pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_random, sample_small_change};

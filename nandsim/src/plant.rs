@@ -4,22 +4,26 @@
 //! use nandsim::{Plant, cuts_all};
 //!
 //! let plant = Plant::by_name("commit-before-payload").ok_or("no such plant")?;
-//! let mut torture = plant.subject(0)?;
-//! plant.plant(&mut torture)?;
+//! let torture = plant.plant(plant.subject(0)?)?;
 //! let report = torture.run(cuts_all(&torture.trace), 1, &|_| {});
 //! assert!(!report.counts.is_fine());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::torture::{Torture, TortureError};
+use crate::harness::{Done, Harness, HarnessError, Workload};
+use crate::torture::{Torture, TortureError, TreeOracle};
+use crate::trace::Recorder;
+use crate::update::Update;
 
 mod collection;
 mod commit_block;
 mod device;
+mod driver;
 mod edit;
 mod nodes;
 mod order;
 mod recovery;
+mod retry;
 mod scene;
 mod summary;
 
@@ -34,18 +38,42 @@ pub struct Plant {
     pub what: &'static str,
     /// Where it matters.
     scene: Scene,
-    /// Changes what was done; `None` if there is nothing of the kind.
-    change: fn(&mut Torture) -> Option<()>,
+    mistake: Mistake,
 }
 
-/// The mistake cannot be made in that update.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{plant} cannot be planted: the update does nothing of the kind; it can be in {scene}")]
-pub struct PlantError {
-    /// Name of the mistake.
-    pub plant: &'static str,
-    /// Where it can be made.
-    pub scene: String,
+/// Where a mistake is made.
+#[derive(Clone, Copy, Debug)]
+enum Mistake {
+    /// In what was recorded; `None` if there is nothing of the kind.
+    Trace(fn(&mut Torture) -> Option<()>),
+    /// In the code that makes the update.
+    Run(fn(&Update, &mut Recorder, u8) -> Done),
+    /// In the code that recovers from a power cut.
+    Recover(fn(&Update, &mut Recorder) -> Done),
+}
+
+/// An update with a mistake in it.
+#[derive(Clone, Debug)]
+pub struct PlantedUpdate {
+    /// The update as it should be.
+    pub update: Update,
+    mistake: Mistake,
+}
+
+/// A mistake cannot be planted.
+#[derive(Debug, thiserror::Error)]
+pub enum PlantError {
+    /// What was recorded has nothing of the kind.
+    #[error("{plant} cannot be planted: nothing of the kind is done; take {scene}")]
+    Absent {
+        /// Name of the mistake.
+        plant: &'static str,
+        /// Where it can be made.
+        scene: String,
+    },
+    /// It shows without any power cut.
+    #[error(transparent)]
+    Found(#[from] HarnessError),
 }
 
 impl Plant {
@@ -57,6 +85,7 @@ impl Plant {
             summary::PLANTS,
             nodes::PLANTS,
             device::PLANTS,
+            retry::PLANTS,
             recovery::PLANTS,
             collection::PLANTS,
         ]
@@ -78,14 +107,40 @@ impl Plant {
         self.scene.recorded(seed)
     }
 
-    /// Makes the mistake in what was recorded.
+    /// The same with the mistake in it.
     ///
     /// # Errors
-    /// [`PlantError`]; nothing is changed then.
-    pub fn plant(&self, torture: &mut Torture) -> Result<(), PlantError> {
-        let mut planted = torture.clone();
-        (self.change)(&mut planted).ok_or_else(|| PlantError { plant: self.name, scene: self.scene.to_string() })?;
-        *torture = planted;
-        Ok(())
+    /// [`PlantError`].
+    pub fn plant(&self, mut torture: Torture) -> Result<Harness<PlantedUpdate, TreeOracle>, PlantError> {
+        if let Mistake::Trace(change) = self.mistake {
+            change(&mut torture)
+                .ok_or_else(|| PlantError::Absent { plant: self.name, scene: self.scene.to_string() })?;
+        }
+        let Torture { start, trace, workload: update, oracle, seed, plan } = torture;
+        let workload = PlantedUpdate { update, mistake: self.mistake };
+        match self.mistake {
+            Mistake::Run(_) => Ok(Harness { plan, ..Harness::new(start, workload, oracle, seed)? }),
+            Mistake::Trace(_) | Mistake::Recover(_) => Ok(Harness { start, trace, workload, oracle, seed, plan }),
+        }
+    }
+}
+
+impl Workload for PlantedUpdate {
+    fn run(&self, flash: &mut Recorder, attempt: u8) -> Done {
+        match self.mistake {
+            Mistake::Run(run) => run(&self.update, flash, attempt),
+            Mistake::Trace(_) | Mistake::Recover(_) => self.update.run(flash, attempt),
+        }
+    }
+
+    fn recover(&self, flash: &mut Recorder) -> Done {
+        match self.mistake {
+            Mistake::Recover(recover) => recover(&self.update, flash),
+            Mistake::Trace(_) | Mistake::Run(_) => self.update.recover(flash),
+        }
+    }
+
+    fn settle(&self, flash: &mut Recorder) -> Done {
+        self.update.settle(flash)
     }
 }

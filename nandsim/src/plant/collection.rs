@@ -1,5 +1,6 @@
 //! A garbage collection that loses what it moves.
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::forget_dirent;
 use super::scene::{Act, NAND_SUMMARY, Scene};
@@ -13,19 +14,19 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "gc-erases-first",
         what: "garbage collection erases an eraseblock before it copies the nodes that live there",
         scene: NAND,
-        change: erases_first,
+        mistake: Trace(erases_first),
     },
     Plant {
         name: "gc-erases-unsynced",
         what: "garbage collection erases an eraseblock while the copies of its nodes are not durable",
         scene: NAND,
-        change: erases_unsynced,
+        mistake: Trace(erases_unsynced),
     },
     Plant {
         name: "gc-loses-name",
         what: "garbage collection does not copy a dirent that lives",
         scene: NAND,
-        change: |torture| forget_dirent(torture, |dirent| dirent.ino != 0),
+        mistake: Trace(|torture| forget_dirent(torture, |dirent| dirent.ino != 0)),
     },
 ];
 

@@ -3,6 +3,7 @@
 use jffs2_tx::crc::crc32;
 use jffs2_tx::wire::{Cleanmarker, Dirent, Marker, MarkerKind, nodetype};
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::{Cells, commit_block, commit_erase, commit_programs, overwrite};
 use super::scene::{NAND_SUMMARY, NOR_HEAD, NOR_SUMMARY};
@@ -14,43 +15,43 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "blank-head-128",
         what: "the blank head is 128 bytes: no reader takes the eraseblock for empty",
         scene: NOR_HEAD,
-        change: |torture| shorter_head(torture, 128),
+        mistake: Trace(|torture| shorter_head(torture, 128)),
     },
     Plant {
         name: "no-blank-head",
         what: "several dirents, and nothing that hides them until all are there",
         scene: NOR_HEAD,
-        change: |torture| shorter_head(torture, 0),
+        mistake: Trace(|torture| shorter_head(torture, 0)),
     },
     Plant {
         name: "oob-cleanmarker-on-commit-block",
         what: "the commit block is marked clean in its OOB area: hidden it passes for free, and the kernel writes to it",
         scene: NAND_SUMMARY,
-        change: oob_cleanmarker,
+        mistake: Trace(oob_cleanmarker),
     },
     Plant {
         name: "cleanmarker-on-commit-block",
         what: "the commit block starts with a cleanmarker: hidden it passes for free, and the kernel writes to it",
         scene: NOR_SUMMARY,
-        change: cleanmarker,
+        mistake: Trace(cleanmarker),
     },
     Plant {
         name: "leftover-behind-commit",
         what: "the commit block is not erased first: what was left in it becomes visible with the commit",
         scene: NOR_HEAD,
-        change: leftover,
+        mistake: Trace(leftover),
     },
     Plant {
         name: "marker-incompatible",
         what: "the markers' node type says that who does not know it must refuse the mount",
         scene: NOR_HEAD,
-        change: |torture| marker_type(torture, 0xc000),
+        mistake: Trace(|torture| marker_type(torture, 0xc000)),
     },
     Plant {
         name: "digest-of-another",
         what: "the commit marker has the digest of another transaction, and nobody checks it",
         scene: NOR_HEAD,
-        change: digest_of_another,
+        mistake: Trace(digest_of_another),
     },
 ];
 
@@ -80,7 +81,7 @@ fn cleanmarker(torture: &mut Torture) -> Option<()> {
     let ops = &mut torture.trace.ops;
     let (erase, block) = (commit_erase(ops)?, commit_block(ops)?);
     let mut data = Vec::new();
-    Cleanmarker::emit(torture.update.endian, &mut data, geometry.cleanmarker_size());
+    Cleanmarker::emit(torture.workload.endian, &mut data, geometry.cleanmarker_size());
     ops.insert(erase + 1, Op::Program { offset: geometry.offset_of(block), data });
     Some(())
 }
@@ -92,7 +93,7 @@ fn leftover(torture: &mut Torture) -> Option<()> {
     let before = Cells::before(torture);
     let (_, last) = before.dirents().filter(|(_, dirent)| dirent.pino == 1).last()?;
     let mut deletion = Vec::new();
-    Dirent { version: last.version + 9, ino: 0, kind: 0, ..last }.emit(torture.update.endian, &mut deletion);
+    Dirent { version: last.version + 9, ino: 0, kind: 0, ..last }.emit(torture.workload.endian, &mut deletion);
     let at = geometry.offset_of(block) + geometry.eraseblock() * 3 / 4;
     let start = &mut torture.start;
     let left = [Op::Erase { block }, Op::Program { offset: at, data: deletion }];
@@ -103,7 +104,7 @@ fn leftover(torture: &mut Torture) -> Option<()> {
 
 /// Sets the upper two bits of the markers' types.
 fn marker_type(torture: &mut Torture, class: u16) -> Option<()> {
-    let endian = torture.update.endian;
+    let endian = torture.workload.endian;
     let cells = Cells::written(torture);
     let mut changed = None;
     for (at, bytes) in cells.of_type(nodetype::TX_MARKER) {
@@ -121,7 +122,7 @@ fn marker_type(torture: &mut Torture, class: u16) -> Option<()> {
 }
 
 fn digest_of_another(torture: &mut Torture) -> Option<()> {
-    let endian = torture.update.endian;
+    let endian = torture.workload.endian;
     let cells = Cells::written(torture);
     let mut changed = None;
     for (at, bytes) in cells.of_type(nodetype::TX_MARKER) {

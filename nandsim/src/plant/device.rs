@@ -1,5 +1,6 @@
 //! A device that does not do what it says, and nobody reads back.
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::{commit_erase, programs};
 use super::scene::{NAND_SUMMARY, NOR_HEAD};
@@ -12,20 +13,25 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "program-dropped",
         what: "a program of payload did nothing",
         scene: NAND_SUMMARY,
-        change: program_dropped,
+        mistake: Trace(program_dropped),
     },
-    Plant { name: "bits-lost", what: "a program of payload left bits alone", scene: NOR_HEAD, change: bits_lost },
+    Plant {
+        name: "bits-lost",
+        what: "a program of payload left bits alone",
+        scene: NOR_HEAD,
+        mistake: Trace(bits_lost),
+    },
     Plant {
         name: "body-bits-lost",
         what: "the program of the commit block's body left bits alone",
         scene: NOR_HEAD,
-        change: body_bits_lost,
+        mistake: Trace(body_bits_lost),
     },
     Plant {
         name: "write-protected",
         what: "the chip is write-protected from the middle of the payload until the commit",
         scene: NAND_SUMMARY,
-        change: write_protected,
+        mistake: Trace(write_protected),
     },
 ];
 

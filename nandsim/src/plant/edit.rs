@@ -41,7 +41,7 @@ impl Cells {
     /// All that the update programs, and nothing else.
     pub(super) fn written(torture: &Torture) -> Self {
         let geometry = torture.trace.geometry;
-        let mut cells = Self { endian: torture.update.endian, geometry, blocks: BTreeMap::new() };
+        let mut cells = Self { endian: torture.workload.endian, geometry, blocks: BTreeMap::new() };
         for op in &torture.trace.ops {
             if let Op::Program { offset, data } = op {
                 cells.at(*offset, data.len()).copy_from_slice(data);
@@ -54,7 +54,7 @@ impl Cells {
     pub(super) fn before(torture: &Torture) -> Self {
         let geometry = torture.trace.geometry;
         let blocks = (0..geometry.blocks()).map(|block| (block, torture.start.block_data(block).to_vec())).collect();
-        Self { endian: torture.update.endian, geometry, blocks }
+        Self { endian: torture.workload.endian, geometry, blocks }
     }
 
     /// Bytes that a recorded program covers: they are within an eraseblock.
@@ -122,7 +122,7 @@ pub(super) fn change_dirent(
     let cells = Cells::written(torture);
     let (at, dirent) = cells.dirents().find(|(_, dirent)| pick(dirent))?;
     let mut bytes = Vec::new();
-    change(dirent).emit(torture.update.endian, &mut bytes);
+    change(dirent).emit(torture.workload.endian, &mut bytes);
     overwrite(&mut torture.trace, at, &bytes);
     Some(())
 }
@@ -136,7 +136,7 @@ pub(super) fn change_inode(
     let cells = Cells::written(torture);
     let (at, node, data) = cells.inodes().find(|(_, node, _)| pick(node))?;
     let mut bytes = Vec::new();
-    change(node).emit(torture.update.endian, &mut bytes, data);
+    change(node).emit(torture.workload.endian, &mut bytes, data);
     overwrite(&mut torture.trace, at, &bytes);
     Some(())
 }
@@ -165,6 +165,6 @@ pub(super) fn forget_inode(torture: &mut Torture, pick: impl Fn(&Inode) -> bool)
 
 fn fill(torture: &mut Torture, at: u32, len: usize) {
     let mut filler = Vec::new();
-    emit_padding(torture.update.endian, &mut filler, len as u32);
+    emit_padding(torture.workload.endian, &mut filler, len as u32);
     overwrite(&mut torture.trace, at, &filler);
 }

@@ -2,6 +2,7 @@
 
 use jffs2_tx::wire::{Compression, Dirent, Inode};
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::{
     Cells, change_dirent, change_inode, commit_block, commit_erase, forget_dirent, forget_inode, programs,
@@ -15,135 +16,135 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "old-inode-in-payload",
         what: "the payload has a node of an inode of the old tree, which shows at once",
         scene: NOR_HEAD,
-        change: old_inode_in_payload,
+        mistake: Trace(old_inode_in_payload),
     },
     Plant {
         name: "inode-number-reused",
         what: "a new file has the number of an old one",
         scene: NOR_HEAD,
-        change: inode_number_reused,
+        mistake: Trace(inode_number_reused),
     },
     Plant {
         name: "version-not-raised",
         what: "a dirent that replaces a name has no higher version than the old one",
         scene: NOR_HEAD,
-        change: version_not_raised,
+        mistake: Trace(version_not_raised),
     },
     Plant {
         name: "deletion-forgotten",
         what: "no dirent takes the name of a removed file away",
         scene: NOR_HEAD,
-        change: |torture| forget_dirent(torture, |dirent| dirent.ino == 0),
+        mistake: Trace(|torture| forget_dirent(torture, |dirent| dirent.ino == 0)),
     },
     Plant {
         name: "link-not-repointed",
         what: "one of a changed file's hard links still leads to the old one",
         scene: NOR_LINKS,
-        change: link_not_repointed,
+        mistake: Trace(link_not_repointed),
     },
     Plant {
         name: "shadow-lost-name",
         what: "the shadow of a directory lacks a name that did not change",
         scene: NOR_DIRENT,
-        change: |torture| {
+        mistake: Trace(|torture| {
             let old = oldest_new(torture)?;
             forget_dirent(torture, |dirent| dirent.pino >= old && (1..old).contains(&dirent.ino))
-        },
+        }),
     },
     Plant {
         name: "shadow-wrong-inode",
         what: "a name in the shadow of a directory leads to the inode of another",
         scene: NOR_DIRENT,
-        change: |torture| {
+        mistake: Trace(|torture| {
             let old = oldest_new(torture)?;
             change_dirent(
                 torture,
                 |dirent| dirent.pino >= old && (1..old).contains(&dirent.ino),
                 |dirent| Dirent { ino: dirent.ino + 1, ..dirent },
             )
-        },
+        }),
     },
     Plant {
         name: "shadow-without-inode",
         what: "the shadow of a directory has no inode node, so no mode and no owner",
         scene: NOR_DIRENT,
-        change: |torture| forget_inode(torture, |node| node.mode & 0o170_000 == 0o040_000),
+        mistake: Trace(|torture| forget_inode(torture, |node| node.mode & 0o170_000 == 0o040_000)),
     },
     Plant {
         name: "wrong-byte-order",
         what: "a dirent's pino is in the other byte order",
         scene: NOR_HEAD,
-        change: |torture| {
+        mistake: Trace(|torture| {
             change_dirent(torture, |_| true, |dirent| Dirent { pino: dirent.pino.swap_bytes(), ..dirent })
-        },
+        }),
     },
     Plant {
         name: "directory-time-lost",
         what: "dirents do not carry the directory's new time",
         scene: NOR_LINKS,
-        change: directory_time_lost,
+        mistake: Trace(directory_time_lost),
     },
     Plant {
         name: "wrong-mode",
         what: "a new file has no permission to execute",
         scene: NOR_LINKS,
-        change: |torture| change_inode(torture, is_file, |node| Inode { mode: node.mode & !0o111, ..node }),
+        mistake: Trace(|torture| change_inode(torture, is_file, |node| Inode { mode: node.mode & !0o111, ..node })),
     },
     Plant {
         name: "wrong-owner",
         what: "the owner of a file whose metadata changes stays the old one",
         scene: NOR_HEAD,
-        change: |torture| change_inode(torture, |node| node.gid != 0, |node| Inode { gid: 0, ..node }),
+        mistake: Trace(|torture| change_inode(torture, |node| node.gid != 0, |node| Inode { gid: 0, ..node })),
     },
     Plant {
         name: "wrong-time",
         what: "a new file has the time of the update instead of its own",
         scene: NOR_HEAD,
-        change: |torture| change_inode(torture, is_file, |node| Inode { mtime: node.mtime + 1, ..node }),
+        mistake: Trace(|torture| change_inode(torture, is_file, |node| Inode { mtime: node.mtime + 1, ..node })),
     },
     Plant {
         name: "size-not-raised",
         what: "the last data node of a file has the size up to the node before it",
         scene: NAND_LARGER,
-        change: |torture| {
+        mistake: Trace(|torture| {
             change_inode(torture, |node| node.offset > 0, |node| Inode { isize: node.offset, ..node })
-        },
+        }),
     },
     Plant {
         name: "data-node-lost",
         what: "a data node in the middle of a file is missing",
         scene: NAND_LARGER,
-        change: |torture| forget_inode(torture, |node| is_file(node) && node.dsize > 0),
+        mistake: Trace(|torture| forget_inode(torture, |node| is_file(node) && node.dsize > 0)),
     },
     Plant {
         name: "wrong-data-offset",
         what: "the second data node of a file says that it is the first",
         scene: NAND_LARGER,
-        change: |torture| change_inode(torture, |node| node.offset > 0, |node| Inode { offset: 0, ..node }),
+        mistake: Trace(|torture| change_inode(torture, |node| node.offset > 0, |node| Inode { offset: 0, ..node })),
     },
     Plant {
         name: "wrong-compressor",
         what: "a node with plain data says that it is compressed",
         scene: NOR_HEAD,
-        change: |torture| {
+        mistake: Trace(|torture| {
             change_inode(
                 torture,
                 |node| is_file(node) && node.compression == Compression::None,
                 |node| Inode { compression: Compression::Zlib, ..node },
             )
-        },
+        }),
     },
     Plant {
         name: "equal-versions",
         what: "a dirent that replaces a name has the version of the old one: which wins is the reader's choice",
         scene: NOR_HEAD,
-        change: equal_versions,
+        mistake: Trace(equal_versions),
     },
     Plant {
         name: "payload-in-live-block",
         what: "payload is appended to an eraseblock with live nodes of the old tree",
         scene: NOR_HEAD,
-        change: payload_in_live_block,
+        mistake: Trace(payload_in_live_block),
     },
 ];
 
@@ -169,7 +170,7 @@ fn old_inode_in_payload(torture: &mut Torture) -> Option<()> {
     let ops = &mut torture.trace.ops;
     let last = *programs(&ops[..commit_erase(ops)?], 0).last()?;
     let Op::Program { data, .. } = &mut ops[last] else { return None };
-    node.emit(torture.update.endian, data, content);
+    node.emit(torture.workload.endian, data, content);
     Some(())
 }
 
@@ -192,20 +193,12 @@ fn replaced(torture: &Torture) -> Option<(u32, Vec<u8>, u32)> {
 fn version_not_raised(torture: &mut Torture) -> Option<()> {
     let (pino, name, version) = replaced(torture)?;
     let version = version.checked_sub(1)?;
-    change_dirent(
-        torture,
-        |dirent| dirent.pino == pino && dirent.name == name,
-        |dirent| Dirent { version, ..dirent },
-    )
+    change_dirent(torture, |dirent| dirent.pino == pino && dirent.name == name, |dirent| Dirent { version, ..dirent })
 }
 
 fn equal_versions(torture: &mut Torture) -> Option<()> {
     let (pino, name, version) = replaced(torture)?;
-    change_dirent(
-        torture,
-        |dirent| dirent.pino == pino && dirent.name == name,
-        |dirent| Dirent { version, ..dirent },
-    )
+    change_dirent(torture, |dirent| dirent.pino == pino && dirent.name == name, |dirent| Dirent { version, ..dirent })
 }
 
 fn link_not_repointed(torture: &mut Torture) -> Option<()> {

@@ -1,5 +1,6 @@
 //! The right writes in a wrong order.
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::{commit_erase, commit_programs, programs};
 use super::scene::{NAND_SUMMARY, NOR_DIRENT, NOR_HEAD, NOR_SUMMARY};
@@ -11,43 +12,43 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "commit-before-payload",
         what: "the commit block is written before the payload: names that lead nowhere",
         scene: NAND_SUMMARY,
-        change: commit_before_payload,
+        mistake: Trace(commit_before_payload),
     },
     Plant {
         name: "dirent-before-payload",
         what: "a dirent commit before the payload that holds the shadow",
         scene: NOR_DIRENT,
-        change: commit_before_payload,
+        mistake: Trace(commit_before_payload),
     },
     Plant {
         name: "payload-left-for-later",
         what: "the last payload is programmed after the commit",
         scene: NAND_SUMMARY,
-        change: payload_left_for_later,
+        mistake: Trace(payload_left_for_later),
     },
     Plant {
         name: "body-after-head",
         what: "the head is programmed before the body that it makes visible",
         scene: NOR_HEAD,
-        change: body_last,
+        mistake: Trace(body_last),
     },
     Plant {
         name: "summary-before-body",
         what: "the summary is programmed before the nodes that it lists",
         scene: NOR_SUMMARY,
-        change: body_last,
+        mistake: Trace(body_last),
     },
     Plant {
         name: "no-sync",
         what: "nothing is synced: the commit can arrive before the payload",
         scene: NOR_HEAD,
-        change: no_sync,
+        mistake: Trace(no_sync),
     },
     Plant {
         name: "old-erased-before-commit",
         what: "an eraseblock of the old tree is erased before the commit",
         scene: NOR_DIRENT,
-        change: old_erased_before_commit,
+        mistake: Trace(old_erased_before_commit),
     },
 ];
 

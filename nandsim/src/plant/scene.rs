@@ -8,6 +8,7 @@ use jffs2_tx::wire::{CommitPoint, Endian};
 
 use crate::chip::Chip;
 use crate::cut::{Cut, Tear, Walker};
+use crate::harness::{Plan, SecondCuts};
 use crate::sample::{Sample, parse_tree, sample_small_change};
 use crate::shape::Shape;
 use crate::torture::{Torture, TortureError};
@@ -24,6 +25,8 @@ pub(super) const NOR_DIRENT: Scene = Scene { point: CommitPoint::Dirent, ..NOR_H
 pub(super) const NOR_LINKS: Scene = Scene { sample: links, ..NOR_HEAD };
 pub(super) const NAND_SUMMARY: Scene = Scene { shape: NAND, ..NOR_SUMMARY };
 pub(super) const NAND_LARGER: Scene = Scene { sample: two_pieces, ..NAND_SUMMARY };
+
+const NO_SECOND_CUTS: Plan = Plan { settle: false, second: SecondCuts::None };
 
 /// Something that is done to a flash with a file system.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +92,8 @@ fn recovery(torture: Torture, programs: usize) -> Torture {
     let start = states.map(|(_, chip)| chip).last().unwrap_or_else(|| torture.start.clone());
     let mut recorder = Recorder::new(start.clone());
     // Without faults nothing fails; if it did, nothing could be planted.
-    let _ = recover(&mut recorder, torture.update.endian);
-    Torture { start, trace: recorder.into_parts().1, second_cuts: false, ..torture }
+    let _ = recover(&mut recorder, torture.workload.endian);
+    Torture { start, trace: recorder.into_parts().1, plan: NO_SECOND_CUTS, ..torture }
 }
 
 /// The update done, and the garbage collection that it gives work to. The update back follows.
@@ -99,11 +102,11 @@ fn collection(done: Torture, sample: Sample) -> Result<Torture, TortureError> {
     for op in &done.trace.ops {
         let _ = op.apply(&mut start);
     }
-    let back = Update { tree: sample.old, ..done.update };
+    let back = Update { tree: sample.old, ..done.workload };
     let torture = Torture::record(start.clone(), back, done.seed)?;
     let mut recorder = Recorder::new(start);
-    let _ = gc(&mut recorder, torture.update.endian, &GcOptions::default(), &mut |_, _| {});
-    Ok(Torture { trace: recorder.into_parts().1, second_cuts: false, ..torture })
+    let _ = gc(&mut recorder, torture.workload.endian, &GcOptions::default(), &mut |_, _| {});
+    Ok(Torture { trace: recorder.into_parts().1, plan: NO_SECOND_CUTS, ..torture })
 }
 
 fn links() -> Sample {

@@ -3,6 +3,7 @@
 use jffs2_tx::crc::crc32;
 use jffs2_tx::wire::{Endian, SUMMARY_SIZE, Summary, SummaryEntry, nodetype};
 
+use super::Mistake::Trace;
 use super::Plant;
 use super::edit::{Cells, overwrite};
 use super::scene::NOR_SUMMARY;
@@ -14,25 +15,25 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "summary-wrong-count",
         what: "the summary says that it has one entry more than it has",
         scene: NOR_SUMMARY,
-        change: |torture| change_summary(torture, |_| {}, one_more),
+        mistake: Trace(|torture| change_summary(torture, |_| {}, one_more)),
     },
     Plant {
         name: "summary-lost-dirent",
         what: "the summary does not list a dirent of the body",
         scene: NOR_SUMMARY,
-        change: |torture| change_summary(torture, |entries| drop(entries.remove(0)), |_, _| {}),
+        mistake: Trace(|torture| change_summary(torture, |entries| drop(entries.remove(0)), |_, _| {})),
     },
     Plant {
         name: "summary-wrong-offset",
         what: "the summary lists a dirent four bytes behind where it stands",
         scene: NOR_SUMMARY,
-        change: |torture| change_summary(torture, |entries| move_on(&mut entries[0]), |_, _| {}),
+        mistake: Trace(|torture| change_summary(torture, |entries| move_on(&mut entries[0]), |_, _| {})),
     },
     Plant {
         name: "marker-in-summary",
         what: "the summary lists the commit marker, a type that readers do not know in one",
         scene: NOR_SUMMARY,
-        change: |torture| change_summary(torture, |entries| entries.insert(0, MARKER), first_is_marker),
+        mistake: Trace(|torture| change_summary(torture, |entries| entries.insert(0, MARKER), first_is_marker)),
     },
 ];
 
@@ -46,7 +47,7 @@ fn change_summary(
     entries: impl FnOnce(&mut Vec<SummaryEntry<'_>>),
     bytes: impl FnOnce(Endian, &mut [u8]),
 ) -> Option<()> {
-    let (endian, geometry) = (torture.update.endian, torture.trace.geometry);
+    let (endian, geometry) = (torture.workload.endian, torture.trace.geometry);
     let cells = Cells::written(torture);
     let (at, node) = cells.of_type(nodetype::SUMMARY).next()?;
     let mut summary = Summary::parse(endian, node).ok().filter(|summary| !summary.entries.is_empty())?;
