@@ -29,6 +29,8 @@
 //!
 //! [`Part`] knows real parts by name, and a chip keeps the [`Rules`] of one.
 //!
+//! [`Plant`] makes one of some sixty mistakes in an update, to see that it is found.
+//!
 //! The flash alone:
 //!
 //! ```

@@ -18,9 +18,10 @@ use crate::update::Update;
 mod collection;
 mod commit_block;
 mod device;
+mod dirents;
 mod driver;
 mod edit;
-mod nodes;
+mod inodes;
 mod order;
 mod recovery;
 mod retry;
@@ -83,7 +84,8 @@ impl Plant {
             order::PLANTS,
             commit_block::PLANTS,
             summary::PLANTS,
-            nodes::PLANTS,
+            dirents::PLANTS,
+            inodes::PLANTS,
             device::PLANTS,
             retry::PLANTS,
             recovery::PLANTS,

@@ -18,6 +18,12 @@ pub(super) const PLANTS: &[Plant] = &[
         mistake: Trace(|torture| shorter_head(torture, 128)),
     },
     Plant {
+        name: "blank-head-256",
+        what: "the blank head is 256 bytes: enough for Linux, not for U-Boot before 2015.10",
+        scene: NOR_HEAD,
+        mistake: Trace(|torture| shorter_head(torture, 256)),
+    },
+    Plant {
         name: "no-blank-head",
         what: "several dirents, and nothing that hides them until all are there",
         scene: NOR_HEAD,
@@ -55,15 +61,17 @@ pub(super) const PLANTS: &[Plant] = &[
     },
 ];
 
-/// Moves the body down and leaves the head's second copy out; the first one, too, if there is no room for it.
+/// Moves the body down and leaves out the copies of the marker that there is no room for.
 fn shorter_head(torture: &mut Torture, len: u32) -> Option<()> {
     let blank_head = torture.trace.geometry.blank_head();
     let ops = &mut torture.trace.ops;
     let [body, first_copy, second_copy] = commit_programs(ops)?[..] else { return None };
     let Op::Program { offset, .. } = &mut ops[body] else { return None };
     *offset -= blank_head - len;
-    ops.remove(second_copy);
-    if len == 0 {
+    if len < 256 {
+        ops.remove(second_copy);
+    }
+    if len < 128 {
         ops.remove(first_copy);
     }
     Some(())

@@ -8,7 +8,7 @@ use jffs2_tx::wire::{Marker, MarkerKind};
 
 use super::Mistake::{Recover, Trace};
 use super::Plant;
-use super::scene::{Act, NAND_SUMMARY, NOR_DIRENT, NOR_HEAD, Scene};
+use super::scene::{Act, NAND_REPLACED, NAND_SUMMARY, NOR_DIRENT, NOR_HEAD, Scene};
 use crate::chip::is_blank;
 use crate::harness::{Done, Workload};
 use crate::torture::Torture;
@@ -48,7 +48,7 @@ pub(super) const PLANTS: &[Plant] = &[
     Plant {
         name: "recovery-forgets-others",
         what: "recovery erases what only readers without summaries still need",
-        scene: NAND_SUMMARY,
+        scene: NAND_REPLACED,
         mistake: Recover(forget_others),
     },
     Plant {

@@ -24,7 +24,9 @@ pub(super) const NOR_SUMMARY: Scene = Scene { point: CommitPoint::Summary, ..NOR
 pub(super) const NOR_DIRENT: Scene = Scene { point: CommitPoint::Dirent, ..NOR_HEAD };
 pub(super) const NOR_LINKS: Scene = Scene { sample: links, ..NOR_HEAD };
 pub(super) const NAND_SUMMARY: Scene = Scene { shape: NAND, ..NOR_SUMMARY };
-pub(super) const NAND_LARGER: Scene = Scene { sample: two_pieces, ..NAND_SUMMARY };
+pub(super) const NAND_LARGER: Scene = Scene { sample: || kernel(8000), ..NAND_SUMMARY };
+/// An eraseblock of the old tree holds nothing that the new one needs.
+pub(super) const NAND_REPLACED: Scene = Scene { sample: || kernel(40_000), ..NAND_SUMMARY };
 
 const NO_SECOND_CUTS: Plan = Plan { settle: false, second: SecondCuts::None };
 
@@ -119,10 +121,9 @@ fn links() -> Sample {
     Sample { old: tree(1), new: tree(2) }
 }
 
-/// A file of two data nodes.
-fn two_pieces() -> Sample {
+fn kernel(bytes: usize) -> Sample {
     let tree = |time: u32| {
-        let text = format!("/ dir 755 0 0 1\n/kernel file 644 0 0 {time} noise:{time}:8000\n");
+        let text = format!("/ dir 755 0 0 1\n/kernel file 644 0 0 {time} noise:{time}:{bytes}\n");
         parse_tree(&text).unwrap_or_else(|e| unreachable!("tested: {e}"))
     };
     Sample { old: tree(1), new: tree(2) }
