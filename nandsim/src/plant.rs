@@ -10,8 +10,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::harness::{Done, Harness, HarnessError, Workload};
-use crate::torture::{Torture, TortureError, TreeOracle};
+use crate::harness::{Done, Harness, HarnessError};
+use crate::torture::{Torture, TortureError};
 use crate::trace::Recorder;
 use crate::update::Update;
 
@@ -51,14 +51,6 @@ enum Mistake {
     Run(fn(&Update, &mut Recorder, u8) -> Done),
     /// In the code that recovers from a power cut.
     Recover(fn(&Update, &mut Recorder) -> Done),
-}
-
-/// An update with a mistake in it.
-#[derive(Clone, Debug)]
-pub struct PlantedUpdate {
-    /// The update as it should be.
-    pub update: Update,
-    mistake: Mistake,
 }
 
 /// A mistake cannot be planted.
@@ -101,6 +93,12 @@ impl Plant {
         Self::all().find(|plant| plant.name == name)
     }
 
+    /// Where it can be made, in words.
+    #[must_use]
+    pub fn scene(&self) -> String {
+        self.scene.to_string()
+    }
+
     /// Something done to a small flash, recorded, in which the mistake can be made.
     ///
     /// # Errors
@@ -113,36 +111,37 @@ impl Plant {
     ///
     /// # Errors
     /// [`PlantError`].
-    pub fn plant(&self, mut torture: Torture) -> Result<Harness<PlantedUpdate, TreeOracle>, PlantError> {
-        if let Mistake::Trace(change) = self.mistake {
-            change(&mut torture)
-                .ok_or_else(|| PlantError::Absent { plant: self.name, scene: self.scene.to_string() })?;
-        }
-        let Torture { start, trace, workload: update, oracle, seed, plan } = torture;
-        let workload = PlantedUpdate { update, mistake: self.mistake };
+    pub fn plant(&'static self, mut torture: Torture) -> Result<Torture, PlantError> {
+        torture.workload.plant = Some(self);
         match self.mistake {
-            Mistake::Run(_) => Ok(Harness { plan, ..Harness::new(start, workload, oracle, seed)? }),
-            Mistake::Trace(_) | Mistake::Recover(_) => Ok(Harness { start, trace, workload, oracle, seed, plan }),
+            Mistake::Recover(_) => Ok(torture),
+            Mistake::Trace(change) => match change(&mut torture) {
+                Some(()) => Ok(torture),
+                None => Err(PlantError::Absent { plant: self.name, scene: self.scene() }),
+            },
+            Mistake::Run(_) => {
+                let Torture { start, workload, oracle, seed, plan, .. } = torture;
+                Ok(Harness { plan, ..Harness::new(start, workload, oracle, seed)? })
+            }
         }
+    }
+
+    /// Makes the update, if that is where the mistake is.
+    pub(crate) fn run(&self, update: &Update, flash: &mut Recorder, attempt: u8) -> Option<Done> {
+        if let Mistake::Run(run) = self.mistake { Some(run(update, flash, attempt)) } else { None }
+    }
+
+    /// Recovers, if that is where the mistake is.
+    pub(crate) fn recover(&self, update: &Update, flash: &mut Recorder) -> Option<Done> {
+        if let Mistake::Recover(recover) = self.mistake { Some(recover(update, flash)) } else { None }
     }
 }
 
-impl Workload for PlantedUpdate {
-    fn run(&self, flash: &mut Recorder, attempt: u8) -> Done {
-        match self.mistake {
-            Mistake::Run(run) => run(&self.update, flash, attempt),
-            Mistake::Trace(_) | Mistake::Recover(_) => self.update.run(flash, attempt),
-        }
-    }
-
-    fn recover(&self, flash: &mut Recorder) -> Done {
-        match self.mistake {
-            Mistake::Recover(recover) => recover(&self.update, flash),
-            Mistake::Trace(_) | Mistake::Run(_) => self.update.recover(flash),
-        }
-    }
-
-    fn settle(&self, flash: &mut Recorder) -> Done {
-        self.update.settle(flash)
+/// Names are unique.
+impl PartialEq for Plant {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 }
+
+impl Eq for Plant {}

@@ -4,13 +4,14 @@ use jffs2_tx::Index;
 use jffs2_tx::flash::{Flash, FlashMut};
 use jffs2_tx::log::{free_block, reusable};
 use jffs2_tx::scan::Rules;
+use jffs2_tx::tx::recover;
 use jffs2_tx::wire::{Marker, MarkerKind};
 
 use super::Mistake::{Recover, Trace};
 use super::Plant;
 use super::scene::{Act, NAND_REPLACED, NAND_SUMMARY, NOR_DIRENT, NOR_HEAD, Scene};
 use crate::chip::is_blank;
-use crate::harness::{Done, Workload};
+use crate::harness::Done;
 use crate::torture::Torture;
 use crate::trace::{Op, Recorder};
 use crate::update::Update;
@@ -62,7 +63,7 @@ pub(super) const PLANTS: &[Plant] = &[
         what: "recovery erases a free eraseblock every time: it has always something to do",
         scene: NOR_HEAD,
         mistake: Recover(|update, flash| {
-            update.recover(flash)?;
+            recover(flash, update.endian)?;
             erase_free(update, flash)
         }),
     },
@@ -106,7 +107,7 @@ fn erase_marked(update: &Update, flash: &mut Recorder, kind: MarkerKind) -> Done
             free_block(flash, update.endian, block)?;
         }
     }
-    update.recover(flash)
+    Ok(recover(flash, update.endian).map(drop)?)
 }
 
 fn commit(update: &Update, flash: &mut Recorder) -> Done {
@@ -116,7 +117,7 @@ fn commit(update: &Update, flash: &mut Recorder) -> Done {
             flash.program(flash.geometry().offset_of(block), &head)?;
         }
     }
-    update.recover(flash)
+    Ok(recover(flash, update.endian).map(drop)?)
 }
 
 fn forget_others(update: &Update, flash: &mut Recorder) -> Done {
@@ -147,7 +148,7 @@ fn give_up(update: &Update, flash: &mut Recorder) -> Done {
             return Err(format!("eraseblock {block}: no begin marker").into());
         }
     }
-    update.recover(flash)
+    Ok(recover(flash, update.endian).map(drop)?)
 }
 
 /// Erases the highest eraseblock that nothing needs.

@@ -4,7 +4,7 @@ use super::Mistake::Run;
 use super::Plant;
 use super::driver::{Driver, Habit};
 use super::scene::{NAND_LARGER, NAND_SUMMARY, NOR_HEAD};
-use crate::harness::{Done, Workload};
+use crate::harness::Done;
 use crate::trace::Recorder;
 use crate::update::Update;
 
@@ -38,7 +38,7 @@ pub(super) const PLANTS: &[Plant] = &[
         what: "the update done again takes the payload for written, which recovery has erased",
         scene: NAND_SUMMARY,
         mistake: Run(|update, flash, attempt| match attempt {
-            0 => update.run(flash, attempt),
+            0 => Ok(update.apply(flash, 0).map(drop)?),
             _ => run(update, flash, attempt, Habit::SkipsPayload),
         }),
     },
@@ -46,11 +46,13 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "retry-does-nothing",
         what: "the update is not done again: it was begun, so it counts as done",
         scene: NOR_HEAD,
-        mistake: Run(|update, flash, attempt| if attempt == 0 { update.run(flash, 0) } else { Ok(()) }),
+        mistake: Run(|update, flash, attempt| match attempt {
+            0 => Ok(update.apply(flash, 0).map(drop)?),
+            _ => Ok(()),
+        }),
     },
 ];
 
 fn run(update: &Update, flash: &mut Recorder, attempt: u8, habit: Habit) -> Done {
-    update.apply(&mut Driver::new(flash, habit), attempt)?;
-    Ok(())
+    Ok(update.apply(&mut Driver::new(flash, habit), attempt).map(drop)?)
 }

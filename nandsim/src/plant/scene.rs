@@ -67,7 +67,11 @@ impl Scene {
         let start = start.unwrap_or_else(|e| unreachable!("the flash is small: {e}"));
         let start = self.shape.flashed_on(start, &old).unwrap_or_else(|e| unreachable!("the flash has room: {e}"));
         let options = TxOptions { commit_point: Some(self.point), txid: [7; 16], ..TxOptions::default() };
-        Torture::record(start, Update { endian: self.shape.endian, tree: sample.new.clone(), options }, seed)
+        Torture::record(
+            start,
+            Update { endian: self.shape.endian, tree: sample.new.clone(), options, plant: None },
+            seed,
+        )
     }
 }
 
