@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
 mod parts;
+mod plants;
 mod prepare;
 mod progress;
 mod replay;
@@ -54,6 +55,8 @@ enum Command {
     Shrink(shrink::Args),
     /// List the parts that --part knows, with geometry and times
     Parts(parts::Args),
+    /// List the mistakes that --plant makes
+    Plants,
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -65,6 +68,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Parts(args) => parts::run(&args).map(|()| true),
+        Command::Plants => plants::run().map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

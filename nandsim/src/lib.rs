@@ -18,7 +18,7 @@
 //! let (old, new) = (sample_small_change().old, sample_small_change().new);
 //! let image = shape.image(&old)?;
 //! let start = shape.flashed(shape.geometry_for(image.len(), image.len())?, &image, 0)?;
-//! let update = Update { endian: shape.endian, tree: new, options: TxOptions::default() };
+//! let update = Update { endian: shape.endian, tree: new, options: TxOptions::default(), plant: None };
 //!
 //! let torture = Torture::record(start, update, 0)?;
 //! let cuts = cuts_sampled(&torture.trace, 50, torture.seed);
@@ -28,6 +28,8 @@
 //! ```
 //!
 //! [`Part`] knows real parts by name, and a chip keeps the [`Rules`] of one.
+//!
+//! [`Plant`] makes one of some sixty mistakes in an update, to see that it is found.
 //!
 //! The flash alone:
 //!
@@ -60,6 +62,7 @@ pub mod firmware;
 mod harness;
 mod judge;
 mod parts;
+mod plant;
 mod reader;
 pub mod report;
 mod rng;
@@ -88,6 +91,7 @@ pub use judge::{
     TurnError, Turns,
 };
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
+pub use plant::{Plant, PlantError};
 pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_random, sample_small_change};

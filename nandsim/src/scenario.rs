@@ -12,6 +12,7 @@ use jffs2_tx::wire::CommitPoint;
 use crate::chip::{Chip, ChipError};
 use crate::fault::Fault;
 use crate::parts::{Part, PartError};
+use crate::plant::Plant;
 use crate::sample::{Sample, sample, sample_large, sample_random, sample_small_change};
 use crate::shape::Shape;
 use crate::torture::{Torture, TortureError};
@@ -42,6 +43,8 @@ pub struct Scenario {
     pub point: Option<CommitPoint>,
     /// Something that goes wrong with the flash in the update.
     pub fault: Option<Fault>,
+    /// A mistake that the update makes.
+    pub plant: Option<&'static Plant>,
     /// Picks what is random.
     pub seed: u64,
 }
@@ -134,7 +137,11 @@ impl Scenario {
             txid: self.seed.to_le_bytes().repeat(2).try_into().unwrap_or_default(),
             ..TxOptions::default()
         };
-        Ok(Torture::record(start, Update { endian: self.shape.endian, tree: new, options }, self.seed)?)
+        Ok(Torture::record(
+            start,
+            Update { endian: self.shape.endian, tree: new, options, plant: self.plant },
+            self.seed,
+        )?)
     }
 
     fn geometry(&self, image: usize, new: &SourceTree) -> Result<Geometry, ScenarioError> {

@@ -11,6 +11,7 @@ use jffs2_tx::wire::CommitPoint;
 use crate::chip::{Chip, ChipError};
 use crate::harness::{Done, Eye, Harness, Oracle, Plan, SecondCuts, Sight, Stage, Workload};
 use crate::judge::{Allowance, Expected, Judge, Seen, Standard, StandardError};
+use crate::plant::PlantError;
 use crate::reader::ByReader;
 use crate::snapshot::Snapshot;
 use crate::trace::{Recorder, Violation};
@@ -53,14 +54,27 @@ pub enum TortureError {
     /// Firmware sees something else than the library.
     #[error(transparent)]
     Firmware(#[from] StandardError),
+    /// The mistake that the update is to have cannot be planted, or shows without a power cut.
+    #[error(transparent)]
+    Plant(#[from] PlantError),
 }
 
 impl Torture {
-    /// Does the update once, without a cut, and checks the tree that it makes.
+    /// Does the update once, without a cut, and checks the tree that it makes; then its mistake is planted, if it is to
+    /// have one.
     ///
     /// # Errors
     /// [`TortureError`].
     pub fn record(start: Chip, update: Update, seed: u64) -> Result<Self, TortureError> {
+        let plant = update.plant;
+        let right = Self::record_right(start, Update { plant: None, ..update }, seed)?;
+        match plant {
+            Some(plant) => Ok(plant.plant(right)?),
+            None => Ok(right),
+        }
+    }
+
+    fn record_right(start: Chip, update: Update, seed: u64) -> Result<Self, TortureError> {
         let mut viewer = Viewer::new(start.geometry(), update.endian);
         let old = viewer.views(&start);
         let mut recorder = Recorder::new(start.clone());
@@ -86,13 +100,13 @@ impl Torture {
 
 impl Workload for Update {
     fn run(&self, flash: &mut Recorder, attempt: u8) -> Done {
-        self.apply(flash, attempt)?;
-        Ok(())
+        let planted = self.plant.and_then(|plant| plant.run(self, flash, attempt));
+        planted.unwrap_or_else(|| Ok(self.apply(flash, attempt).map(drop)?))
     }
 
     fn recover(&self, flash: &mut Recorder) -> Done {
-        recover(flash, self.endian)?;
-        Ok(())
+        let planted = self.plant.and_then(|plant| plant.recover(self, flash));
+        planted.unwrap_or_else(|| Ok(recover(flash, self.endian).map(drop)?))
     }
 
     /// What a mount for writing makes of blank eraseblocks: erased and marked clean.

@@ -5,6 +5,8 @@ use jffs2_tx::source::SourceTree;
 use jffs2_tx::tx::{CommitReport, Transaction, TxError, TxOptions};
 use jffs2_tx::wire::Endian;
 
+use crate::plant::Plant;
+
 /// An update that can be done again and again.
 #[derive(Clone, Debug)]
 pub struct Update {
@@ -14,10 +16,12 @@ pub struct Update {
     pub tree: SourceTree,
     /// How.
     pub options: TxOptions,
+    /// A mistake to make, to see that it is found.
+    pub plant: Option<&'static Plant>,
 }
 
 impl Update {
-    /// Does it. `attempt` is part of the transaction's id, which differs from one attempt to the next.
+    /// Does it, as it should be done. `attempt` is part of the transaction's id, which differs from one attempt to the next.
     ///
     /// # Errors
     /// The transaction's.

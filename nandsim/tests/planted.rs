@@ -1,209 +1,134 @@
-//! The harness can fail: each test plants a mistake in what an update did to the flash, and the harness finds it.
+//! The harness can fail: each planted mistake is found, and nothing where nothing is planted.
+//!
+//! `cargo test --release -p nandsim --test planted -- --nocapture` prints how many cuts each took.
 
-use jffs2_tx::flash::Geometry;
-use jffs2_tx::index::Index;
-use jffs2_tx::scan::{Rules, scan_block};
-use jffs2_tx::tree::Tree;
-use jffs2_tx::wire::CommitPoint::{self, Dirent, Head, Summary};
-use jffs2_tx::wire::{Compression, Endian, INODE_SIZE, Inode};
-use nandsim::{Counts, Op, Torture, sample, sample_small_change};
+use jffs2_tx::Index;
+use jffs2_tx::scan::Rules;
+use jffs2_tx::tx::{DigestState, verify_digest};
+use jffs2_tx::wire::MarkerKind;
+use nandsim::{Chip, Cut, Eye, Oracle, Plant, PlantError, Rng, Tear, Torture, Verdict, Walker, cuts_all, cuts_sampled};
 
-mod common;
+const SEED: u64 = 5;
+/// Cuts that are tried at once, at most.
+const CHUNK: usize = 256;
+/// Cuts of the random sample.
+const SAMPLE: usize = 400;
 
-use common::{nand, nor, recorded, run_all};
-
-const E: Endian = Endian::Little;
-
-fn nor_update(point: CommitPoint) -> Torture {
-    recorded(nor(64, 1, E), sample_small_change(), Some(point))
+/// How a mistake was found.
+struct Found {
+    /// Cuts tried, in the order of all cuts and in a random one; `None` if it is not a cut that shows it.
+    cuts: [Option<usize>; 2],
+    what: String,
 }
 
-fn nand_update() -> Torture {
-    recorded(nand(16, 512, E), sample(), Some(Summary))
-}
-
-/// What the harness says of an update after `plant` has changed its trace.
-fn planted(mut torture: Torture, plant: impl FnOnce(&mut Vec<Op>, &Geometry)) -> Counts {
-    let geometry = torture.trace.geometry;
-    plant(&mut torture.trace.ops, &geometry);
-    run_all(&torture).counts
-}
-
-fn bad(counts: Counts) -> u64 {
-    counts.mixed + counts.unreadable
-}
-
-/// Where the eraseblock that is taken last, the commit block, is erased.
-fn commit_erase(ops: &[Op]) -> usize {
-    ops.iter().rposition(|op| matches!(op, Op::Erase { .. })).unwrap()
-}
-
-fn commit_block(ops: &[Op]) -> u32 {
-    let Op::Erase { block } = ops[commit_erase(ops)] else { unreachable!() };
-    block
-}
-
-/// Programs from `from` on.
-fn programs(ops: &[Op], from: usize) -> Vec<usize> {
-    (from..ops.len()).filter(|&i| matches!(ops[i], Op::Program { .. })).collect()
-}
-
-fn program(op: &mut Op) -> (&mut u32, &mut Vec<u8>) {
-    let Op::Program { offset, data } = op else { panic!("no program") };
-    (offset, data)
-}
-
-/// Inode number and version of the newest node of a file of the old tree.
-fn old_file(torture: &Torture, path: &[u8]) -> (u32, u32) {
-    let index = Index::open(&torture.start, Rules { endian: E, summaries: true }).unwrap();
-    let ino = Tree::new(&torture.start, &index).lookup(path).unwrap();
-    (ino, index.max_version(ino))
-}
-
-/// A whole file in one node.
-fn file_node(ino: u32, version: u32, content: &[u8]) -> Vec<u8> {
-    let len = content.len() as u32;
-    let mut bytes = Vec::new();
-    Inode {
-        ino,
-        version,
-        mode: 0o100_644,
-        uid: 0,
-        gid: 0,
-        isize: len,
-        atime: 9,
-        mtime: 9,
-        ctime: 9,
-        offset: 0,
-        csize: len,
-        dsize: len,
-        compression: Compression::None,
-        data_crc: 0,
+/// Which of the cuts is the first after which the harness finds something, from 1; and what.
+fn hunt(torture: &Torture, cuts: &[Cut]) -> Option<(usize, String)> {
+    let (mut tried, mut chunk) = (0, 1);
+    while tried < cuts.len() {
+        let next = &cuts[tried..cuts.len().min(tried + chunk)];
+        let report = torture.run(next.iter().copied(), 1, &|_| {});
+        let at = |cut: Cut| next.iter().position(|other| *other == cut).unwrap();
+        if let Some(first) = report.failures.iter().min_by_key(|failure| at(failure.cut.first)) {
+            return Some((tried + at(first.cut.first) + 1, first.what.clone()));
+        }
+        (tried, chunk) = (tried + next.len(), CHUNK.min(chunk * 2));
     }
-    .emit(E, &mut bytes, content);
-    bytes
+    None
+}
+
+fn shuffled(mut cuts: Vec<Cut>) -> Vec<Cut> {
+    let mut rng = Rng::keyed(&[SEED]);
+    for i in (1..cuts.len()).rev() {
+        cuts.swap(i, rng.below(i as u64 + 1) as usize);
+    }
+    cuts
+}
+
+/// All operations done.
+fn end(torture: &Torture) -> Chip {
+    let cut = Cut { op: torture.trace.ops.len(), tear: Tear::Before };
+    Walker::new(torture.start.clone(), &torture.trace, SEED, std::iter::once(cut)).next().unwrap().1
+}
+
+fn digest_holds(torture: &Torture) -> bool {
+    let (chip, endian) = (end(torture), torture.workload.endian);
+    let index = Index::open(&chip, Rules { endian, summaries: true }).unwrap();
+    let commits = index.markers().iter().filter(|seen| seen.marker.kind == MarkerKind::Commit && !seen.in_head);
+    let newest = commits.max_by_key(|seen| seen.marker.sequence).unwrap();
+    verify_digest(&chip, endian, index.markers(), newest).unwrap() == DigestState::Holds
+}
+
+/// What shows when all is done, and to no reader.
+fn wrong_otherwise(torture: &Torture) -> Option<String> {
+    match torture.oracle.eye().see(&end(torture)).verdict {
+        Verdict::New => (!digest_holds(torture)).then(|| "digest: not that of what was written".into()),
+        verdict => Some(format!("at the end: the tree is {verdict}")),
+    }
+}
+
+fn find(plant: &Plant) -> Option<Found> {
+    let torture = match plant.plant(plant.subject(SEED).unwrap()) {
+        Ok(torture) => torture,
+        Err(PlantError::Found(error)) => return Some(Found { cuts: [None; 2], what: error.to_string() }),
+        Err(error) => panic!("{error}"),
+    };
+    let all: Vec<Cut> = cuts_all(&torture.trace).collect();
+    match hunt(&torture, &all) {
+        Some((cuts, what)) => {
+            let random = hunt(&torture, &shuffled(cuts_sampled(&torture.trace, SAMPLE, SEED)));
+            Some(Found { cuts: [Some(cuts), random.map(|found| found.0)], what })
+        }
+        None => wrong_otherwise(&torture).map(|what| Found { cuts: [None; 2], what }),
+    }
+}
+
+#[test]
+fn every_mistake_is_found() {
+    println!("{:32} {:>5} {:>6}  found", "mistake", "all", "random");
+    let mut missed = Vec::new();
+    for plant in Plant::all() {
+        let Some(Found { cuts, what }) = find(plant) else {
+            missed.push(plant.name);
+            continue;
+        };
+        let [all, random] = cuts.map(|cuts| cuts.map_or("-".into(), |cuts| cuts.to_string()));
+        let what: String = what.chars().take(100).collect();
+        println!("{:32} {all:>5} {random:>6}  {what}", plant.name);
+    }
+    assert!(missed.is_empty(), "{missed:?}");
 }
 
 #[test]
 fn nothing_planted_nothing_found() {
-    for torture in [nor_update(Dirent), nor_update(Head), nor_update(Summary), nand_update()] {
-        let counts = planted(torture, |_, _| {});
-        assert_eq!((bad(counts), counts.old > 0, counts.new > 0), (0, true, true));
+    let mut seen = Vec::new();
+    for plant in Plant::all() {
+        let right = plant.subject(SEED).unwrap();
+        if seen.contains(&right.trace.ops) {
+            continue;
+        }
+        let cuts = cuts_sampled(&right.trace, SAMPLE, SEED);
+        assert_eq!(hunt(&right, &cuts), None, "{}", plant.name);
+        seen.push(right.trace.ops);
     }
-}
-
-/// The whole commit block before the payload: names that lead nowhere.
-#[test]
-fn commit_before_payload() {
-    for torture in [nor_update(Head), nor_update(Dirent), nand_update()] {
-        let counts = planted(torture, |ops, _| {
-            let at = commit_erase(ops);
-            ops.rotate_left(at);
-        });
-        assert!(bad(counts) > 0);
-    }
-}
-
-/// Payload shows at once, so it must be of new inodes only.
-#[test]
-fn payload_node_of_an_old_inode() {
-    let torture = nor_update(Head);
-    let (ino, version) = old_file(&torture, b"/etc/hostname");
-    let counts = planted(torture, |ops, _| {
-        let first = programs(ops, 0)[0];
-        program(&mut ops[first]).1.extend(file_node(ino, version + 1, b"other\n"));
-    });
-    assert!(counts.mixed > 0 && counts.old > 0);
-}
-
-/// Stock readers want 256 blank bytes before they take an eraseblock for empty.
-#[test]
-fn blank_head_of_128_bytes() {
-    let counts = planted(nor_update(Head), |ops, geometry| {
-        let [body, _, second_copy] = programs(ops, commit_erase(ops))[..] else { panic!() };
-        *program(&mut ops[body]).0 -= geometry.blank_head() - 128;
-        ops.remove(second_copy);
-    });
-    assert!(counts.mixed > 0 && counts.old > 0 && counts.new > 0);
-}
-
-/// Several dirents without anything that hides them until all are there.
-#[test]
-fn two_dirents_where_one_must_be() {
-    let counts = planted(nor_update(Head), |ops, geometry| {
-        let [body, first_copy, second_copy] = programs(ops, commit_erase(ops))[..] else { panic!() };
-        *program(&mut ops[body]).0 -= geometry.blank_head();
-        ops.remove(second_copy);
-        ops.remove(first_copy);
-    });
-    assert!(counts.mixed > 0 && counts.old > 0 && counts.new > 0);
-}
-
-/// With a cleanmarker a hidden eraseblock passes for free, and the kernel would write to it.
-#[test]
-fn cleanmarker_on_the_commit_block() {
-    let mut torture = nand_update();
-    let ops = &mut torture.trace.ops;
-    let (at, block) = (commit_erase(ops), commit_block(ops));
-    ops.insert(at + 1, Op::OobCleanmarker { block });
-    let report = run_all(&torture);
-    assert!(report.counts.mixed > 0 && report.counts.old > 0);
-    assert!(report.failures[0].what.contains("passes for clean and free"), "{report:?}");
+    assert!(seen.len() > 6, "{}", seen.len());
 }
 
 #[test]
-fn live_eraseblock_erased_before_the_commit() {
-    for torture in [nor_update(Dirent), nand_update()] {
-        let counts = planted(torture, |ops, _| {
-            let at = commit_erase(ops);
-            ops.splice(at..at, [Op::Erase { block: 0 }, Op::Sync]);
-        });
-        assert!(bad(counts) > 0 && counts.old > 0);
-    }
+fn names_are_unique_and_fit_a_token() {
+    let mut names: Vec<&str> = Plant::all().map(|plant| plant.name).collect();
+    assert!(names.len() >= 50, "{}", names.len());
+    assert!(names.iter().all(|name| name.chars().all(|c| c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit())));
+    assert!(names.iter().all(|name| Plant::by_name(name).is_some_and(|plant| plant.name == *name)));
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Plant::all().count());
 }
 
-/// Without reading back nobody notices that a program did nothing.
 #[test]
-fn dropped_program_not_noticed() {
-    for torture in [nor_update(Head), nand_update()] {
-        let counts = planted(torture, |ops, _| {
-            let first = programs(ops, 0)[0];
-            ops.remove(first);
-        });
-        assert!(bad(counts) > 0 && counts.old > 0);
-    }
-}
-
-/// The summary commits, so all that it lists must be there before it.
-#[test]
-fn summary_before_the_body() {
-    let counts = planted(nor_update(Summary), |ops, _| {
-        let programs = programs(ops, commit_erase(ops));
-        let body = ops.remove(programs[0]);
-        ops.insert(programs[programs.len() - 1], body);
-    });
-    assert!(bad(counts) > 0 && counts.old > 0 && counts.new > 0);
-}
-
-/// New nodes under the number of an old inode mix with its own.
-#[test]
-fn inode_number_used_again() {
-    let torture = nor_update(Head);
-    let (old, _) = old_file(&torture, b"/etc/hostname");
-    let counts = planted(torture, |ops, geometry| {
-        let first = programs(ops, 0)[0];
-        let (offset, data) = program(&mut ops[first]);
-        let block = geometry.block_of(*offset);
-        let mut cells = data.clone();
-        cells.resize(geometry.eraseblock() as usize, 0xff);
-        let found = scan_block(geometry, Rules { endian: E, summaries: false }, block, &cells, false);
-        let new = found.inodes.iter().find(|node| node.dsize > 0).unwrap();
-        let at = (new.at - *offset) as usize;
-        let node = Inode::parse(E, &data[at..]).unwrap();
-        let stored = data[at + INODE_SIZE..][..node.csize as usize].to_vec();
-        let mut bytes = Vec::new();
-        Inode { ino: old, ..node }.emit(E, &mut bytes, &stored);
-        data.splice(at..at + bytes.len(), bytes);
-    });
-    assert!(counts.mixed > 0 && counts.old > 0);
+fn what_is_not_there_cannot_be_planted() {
+    let nand = Plant::by_name("marker-in-summary").unwrap();
+    let head = Plant::by_name("body-after-head").unwrap().subject(SEED).unwrap();
+    let error = nand.plant(head).unwrap_err();
+    assert!(matches!(error, PlantError::Absent { plant: "marker-in-summary", .. }), "{error}");
+    assert!(error.to_string().ends_with("take an update with commit point summary on NOR"), "{error}");
 }

@@ -41,6 +41,7 @@ pub(super) fn torture(args: &Setup) -> Result<Prepared> {
         changes: None,
         point: args.commit_point.map(Into::into),
         fault: None,
+        plant: args.plant,
         seed: args.seed,
     };
     let torture = scenario.record(given.as_ref()).map_err(|error| match error {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::{Part, Trees};
+use nandsim::{Part, Plant, Trees};
 use serde::Serialize;
 
 #[derive(clap::Args)]
@@ -57,6 +57,10 @@ pub(super) struct Setup {
     #[arg(long, value_name = "POINT")]
     pub(super) commit_point: Option<Point>,
 
+    /// Make a mistake in the update, or in the recovery from it, to see that it is found: see `nandsim plants`
+    #[arg(long, value_name = "NAME", value_parser = parse_plant)]
+    pub(super) plant: Option<&'static Plant>,
+
     /// Picks the sample, and what is random in the cuts
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
@@ -76,6 +80,10 @@ pub(super) struct GivenArgs {
     /// Directory or tar archive with the new tree
     #[arg(long, visible_alias = "update", value_name = "DIR|TAR")]
     pub(super) new: Option<PathBuf>,
+}
+
+fn parse_plant(name: &str) -> Result<&'static Plant, String> {
+    Plant::by_name(name).ok_or_else(|| "no such mistake; `nandsim plants` lists them".into())
 }
 
 fn parse_sample(text: &str) -> Result<Trees, String> {

@@ -11,6 +11,7 @@ use super::{Scenario, Token, Trees};
 use crate::fault::{Fault, FaultKind};
 use crate::harness::CutPath;
 use crate::parts::Part;
+use crate::plant::Plant;
 use crate::shape::Shape;
 
 /// Text that is no token.
@@ -72,6 +73,9 @@ impl fmt::Display for Scenario {
             let name = FAULTS.iter().find(|(of, _)| *of == kind).map_or("", |(_, name)| name);
             write!(f, ",fault={name}:{nth}")?;
         }
+        if let Some(plant) = self.plant {
+            write!(f, ",plant={}", plant.name)?;
+        }
         write!(f, ",seed={}", self.seed)
     }
 }
@@ -121,6 +125,7 @@ struct Fields {
     changes: Option<BTreeSet<usize>>,
     point: Option<CommitPoint>,
     fault: Option<Fault>,
+    plant: Option<&'static Plant>,
     seed: Option<u64>,
     update: Option<u32>,
     cut: Option<CutPath>,
@@ -140,6 +145,7 @@ impl Fields {
             "changes" => put(&mut self.changes, parse_changes(value)),
             "point" => put(&mut self.point, POINTS.into_iter().find(|point| point.to_string() == value)),
             "fault" => put(&mut self.fault, parse_fault(value)),
+            "plant" => put(&mut self.plant, Plant::by_name(value)),
             "seed" => put(&mut self.seed, value.parse().ok()),
             "update" => put(&mut self.update, u32::from_str_radix(value, 16).ok()),
             "cut" => put(&mut self.cut, value.parse().ok()),
@@ -166,6 +172,7 @@ impl Fields {
             changes: self.changes,
             point: self.point,
             fault: self.fault,
+            plant: self.plant,
             seed: self.seed.ok_or(missing("seed"))?,
         };
         let (update, cut) = (self.update.ok_or(missing("update"))?, self.cut.ok_or(missing("cut"))?);
@@ -215,7 +222,7 @@ mod tests {
             "flash=nor,eraseblock=65536,unit=1,endian=little,tree=all-kinds,seed=0,update=1a2b3c4d,cut=17:before",
             "flash=nand,eraseblock=16384,unit=512,endian=big,blocks=40,tree=random:9,changes=1+4,point=summary,\
              fault=erase-fails:2,seed=7,update=00000000,cut=3:bits:0:1/recovery:2:erase-blank:0",
-            "part=W25Q128FV,eraseblock=4096,endian=big,tree=given,seed=7,update=ffffffff,cut=3:before",
+            "part=W25Q128FV,eraseblock=4096,endian=big,tree=given,plant=no-sync,seed=7,update=ffffffff,cut=3:before",
         ] {
             assert_eq!(text.parse::<Token>().unwrap().to_string(), text);
         }
