@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::thread::available_parallelism;
 
-use anyhow::Result;
 use nandsim::report::{Log, Sights, Totals};
 use nandsim::validate::{Margins, Row, Step, validate};
 use nandsim::{CutPath, Oracle, Token, Torture};

@@ -21,7 +21,15 @@ pub(super) const PLANTS: &[Plant] = &[
         name: "summary-lost-dirent",
         what: "the summary does not list a dirent of the body",
         scene: NOR_SUMMARY,
-        mistake: Trace(|torture| change_summary(torture, |entries| drop(entries.remove(0)), |_, _| {})),
+        mistake: Trace(|torture| {
+            change_summary(
+                torture,
+                |entries| {
+                    entries.remove(0);
+                },
+                |_, _| {},
+            )
+        }),
     },
     Plant {
         name: "summary-wrong-offset",
