@@ -19,7 +19,10 @@
 //!
 //! Offsets and lengths are in bytes; an eraseblock is named by its index.
 
+use alloc::sync::Arc;
 use core::fmt;
+
+use crate::scan::{BlockScan, Rules};
 
 #[cfg(feature = "std")]
 mod container;
@@ -80,6 +83,12 @@ pub trait Flash {
     /// # Errors
     /// The device's.
     fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, Self::Error>;
+
+    /// What [`scan_one`](crate::scan::scan_one) finds in an eraseblock by these rules, if that is known without a read.
+    /// Simulators keep it: of all eraseblocks few change between two scans.
+    fn known_scan(&self, _rules: Rules, _block: u32) -> Option<Arc<BlockScan>> {
+        None
+    }
 }
 
 /// A flash to write to. See the [power-loss contract](self#the-power-loss-contract).
@@ -140,6 +149,10 @@ impl<F: Flash + ?Sized> Flash for &F {
     fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, Self::Error> {
         (**self).has_oob_cleanmarker(block)
     }
+
+    fn known_scan(&self, rules: Rules, block: u32) -> Option<Arc<BlockScan>> {
+        (**self).known_scan(rules, block)
+    }
 }
 
 impl<F: Flash + ?Sized> Flash for &mut F {
@@ -159,6 +172,10 @@ impl<F: Flash + ?Sized> Flash for &mut F {
 
     fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, Self::Error> {
         (**self).has_oob_cleanmarker(block)
+    }
+
+    fn known_scan(&self, rules: Rules, block: u32) -> Option<Arc<BlockScan>> {
+        (**self).known_scan(rules, block)
     }
 }
 

@@ -108,8 +108,8 @@ impl Index {
         let mut builder = IndexBuilder::new(*flash.geometry(), rules);
         let mut refused = None;
         scan(flash, rules, |_, found| {
-            refused = refused.or(incompatible(&found));
-            builder.add(&found);
+            refused = refused.or(incompatible(found));
+            builder.add(found);
         })?;
         match refused {
             Some(node) => Err(ReadError::Incompatible { offset: node.at, nodetype: node.nodetype }),

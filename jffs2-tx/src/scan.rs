@@ -274,11 +274,14 @@ impl BlockScan {
 pub fn scan<F: Flash>(
     flash: &F,
     rules: Rules,
-    mut each: impl FnMut(u32, BlockScan),
+    mut each: impl FnMut(u32, &BlockScan),
 ) -> Result<(), ReadError<F::Error>> {
     let mut buf = vec![0; flash.geometry().eraseblock() as usize];
     for block in 0..flash.geometry().blocks() {
-        each(block, scan_one(flash, rules, block, &mut buf)?);
+        match flash.known_scan(rules, block) {
+            Some(known) => each(block, &known),
+            None => each(block, &scan_one(flash, rules, block, &mut buf)?),
+        }
     }
     Ok(())
 }

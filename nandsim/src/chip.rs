@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jffs2_tx::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
+use jffs2_tx::scan::{self, BlockScan, scan_one};
 
 use crate::content::{ContentId, Hasher};
 use crate::fault::{Fault, FaultKind, Plan};
@@ -20,6 +21,7 @@ use crate::rng::Rng;
 mod block;
 mod error;
 mod rules;
+mod scans;
 #[cfg(test)]
 mod tests;
 
@@ -304,6 +306,13 @@ impl Flash for Chip {
 
     fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, ChipError> {
         Ok(self.oob(block) == OobState::Cleanmarker)
+    }
+
+    fn known_scan(&self, rules: scan::Rules, block: u32) -> Option<Arc<BlockScan>> {
+        let content = self.blocks.get(block as usize)?;
+        content.scans.get(scans::Key { content: content.id(), block, rules }, || {
+            scan_one(self, rules, block, &mut vec![0; self.geometry.eraseblock() as usize]).ok()
+        })
     }
 }
 

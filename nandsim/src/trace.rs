@@ -1,8 +1,10 @@
 //! What was done to a chip, in order, so that it can be done again and cut anywhere.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jffs2_tx::flash::{Ecc, Flash, FlashMut, Geometry};
+use jffs2_tx::scan::{self, BlockScan};
 
 use crate::chip::{Chip, ChipError, Rules};
 
@@ -185,6 +187,10 @@ impl Flash for Recorder {
 
     fn has_oob_cleanmarker(&self, block: u32) -> Result<bool, ChipError> {
         self.chip.has_oob_cleanmarker(block)
+    }
+
+    fn known_scan(&self, rules: scan::Rules, block: u32) -> Option<Arc<BlockScan>> {
+        self.chip.known_scan(rules, block)
     }
 }
 

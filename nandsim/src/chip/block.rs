@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use jffs2_tx::flash::{Ecc, FlashKind, Geometry};
 
 use super::Rules;
+use super::scans::Scans;
 use crate::content::{ContentId, Hasher};
 
 /// What the OOB area of a NAND eraseblock holds.
@@ -46,13 +47,14 @@ pub(crate) struct Block {
     pub(crate) broken: bool,
     pub(crate) erases: u32,
     id: OnceLock<ContentId>,
+    pub(super) scans: Scans,
 }
 
 impl Clone for Block {
-    /// A copy is made to be changed, so the id is not copied.
+    /// A copy is made to be changed, so what is known of the content is not copied.
     fn clone(&self) -> Self {
         let (data, units, page_programs) = (self.data.clone(), self.units.clone(), self.page_programs.clone());
-        Self { data, units, page_programs, id: OnceLock::new(), ..*self }
+        Self { data, units, page_programs, id: OnceLock::new(), scans: Scans::default(), ..*self }
     }
 }
 
@@ -71,6 +73,7 @@ impl Block {
             broken: false,
             erases,
             id: OnceLock::new(),
+            scans: Scans::default(),
         }
     }
 
