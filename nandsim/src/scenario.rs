@@ -19,8 +19,11 @@ use crate::torture::{Torture, TortureError};
 use crate::update::Update;
 
 mod changes;
+mod history;
 mod text;
 mod token;
+
+use history::History;
 
 pub use changes::{Change, ChangeKind, changes, with_changes};
 pub use text::ParseTokenError;
@@ -37,6 +40,8 @@ pub struct Scenario {
     pub blocks: Option<u32>,
     /// From what, to what.
     pub trees: Trees,
+    /// Updates before the one under test, each with some of its changes, some cut; between them the flash is used.
+    pub before: u32,
     /// Of the [`changes`] between the trees only these, by number; `None`: all.
     pub changes: Option<BTreeSet<usize>>,
     /// What is to make the update visible; `None`: the library chooses.
@@ -88,8 +93,8 @@ pub enum ScenarioError {
     /// The trees are to be given, and were not.
     #[error("the trees must be given: --old DIR or --image IMG, and --new DIR")]
     NotGiven,
-    /// Of an image's tree no part of the changes can be made.
-    #[error("changes can be left out between two trees only, not between an image and a tree")]
+    /// Of an image's tree no part of the changes can be made, and no history.
+    #[error("only changes between two trees can be told apart, not those between an image and a tree")]
     ChangesOfImage,
     /// The flash cannot be that size.
     #[error(transparent)]
@@ -118,9 +123,9 @@ impl Scenario {
     /// [`ScenarioError`].
     pub fn record(&self, given: Option<&Given>) -> Result<Torture, ScenarioError> {
         let (old, new) = self.trees(given)?;
-        let image = match old {
-            Old::Tree(tree) => self.shape.image(&tree)?,
-            Old::Image(image) => image,
+        let (image, old) = match old {
+            Old::Tree(tree) => (self.shape.image(&tree)?, Some(tree)),
+            Old::Image(image) => (image, None),
         };
         let geometry = self.geometry(image.len(), &new)?;
         let erased = match self.part {
@@ -128,6 +133,11 @@ impl Scenario {
             None => Chip::new(geometry, self.seed),
         };
         let mut start = self.shape.flashed_on(erased, &image)?;
+        if self.before > 0 {
+            let old = old.as_ref().ok_or(ScenarioError::ChangesOfImage)?;
+            let history = History { endian: self.shape.endian, old, new: &new, updates: self.before, seed: self.seed };
+            start = history.of(start)?;
+        }
         if let Some(fault) = self.fault {
             start.plan(fault);
         }

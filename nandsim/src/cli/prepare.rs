@@ -38,6 +38,7 @@ pub(super) fn torture(args: &Setup) -> Result<Prepared> {
         shape,
         blocks: args.size.map(|size| blocks(shape, size)).transpose()?,
         trees,
+        before: args.before,
         changes: None,
         point: args.commit_point.map(Into::into),
         fault: None,

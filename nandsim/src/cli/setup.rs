@@ -53,6 +53,11 @@ pub(super) struct Setup {
     #[arg(short, long, conflicts_with = "little_endian")]
     pub(super) big_endian: bool,
 
+    /// Updates before the one that is tested, each with some of its changes, some of them cut; between them the flash is
+    /// used as a kernel does
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) before: u32,
+
     /// What is to make the update visible [default: the library chooses]
     #[arg(long, value_name = "POINT")]
     pub(super) commit_point: Option<Point>,

@@ -62,6 +62,9 @@ impl fmt::Display for Scenario {
             write!(f, ",blocks={blocks}")?;
         }
         write!(f, ",tree={}", self.trees)?;
+        if self.before > 0 {
+            write!(f, ",before={}", self.before)?;
+        }
         if let Some(changes) = &self.changes {
             let numbers: Vec<String> = changes.iter().map(usize::to_string).collect();
             write!(f, ",changes={}", numbers.join("+"))?;
@@ -122,6 +125,7 @@ struct Fields {
     endian: Option<Endian>,
     blocks: Option<u32>,
     trees: Option<Trees>,
+    before: Option<u32>,
     changes: Option<BTreeSet<usize>>,
     point: Option<CommitPoint>,
     fault: Option<Fault>,
@@ -142,6 +146,7 @@ impl Fields {
             "endian" => put(&mut self.endian, one_of(value, &[("little", Endian::Little), ("big", Endian::Big)])),
             "blocks" => put(&mut self.blocks, value.parse().ok()),
             "tree" => put(&mut self.trees, value.parse().ok()),
+            "before" => put(&mut self.before, value.parse().ok()),
             "changes" => put(&mut self.changes, parse_changes(value)),
             "point" => put(&mut self.point, POINTS.into_iter().find(|point| point.to_string() == value)),
             "fault" => put(&mut self.fault, parse_fault(value)),
@@ -169,6 +174,7 @@ impl Fields {
             shape,
             blocks: self.blocks,
             trees: self.trees.ok_or(missing("tree"))?,
+            before: self.before.unwrap_or(0),
             changes: self.changes,
             point: self.point,
             fault: self.fault,
@@ -220,7 +226,7 @@ mod tests {
     fn text_names_a_token() {
         for text in [
             "flash=nor,eraseblock=65536,unit=1,endian=little,tree=all-kinds,seed=0,update=1a2b3c4d,cut=17:before",
-            "flash=nand,eraseblock=16384,unit=512,endian=big,blocks=40,tree=random:9,changes=1+4,point=summary,\
+            "flash=nand,eraseblock=16384,unit=512,endian=big,blocks=40,tree=random:9,before=3,changes=1+4,point=summary,\
              fault=erase-fails:2,seed=7,update=00000000,cut=3:bits:0:1/recovery:2:erase-blank:0",
             "part=W25Q128FV,eraseblock=4096,endian=big,tree=given,plant=no-sync,seed=7,update=ffffffff,cut=3:before",
         ] {
