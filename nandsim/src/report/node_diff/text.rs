@@ -1,0 +1,144 @@
+//! A node diff in lines.
+
+use std::fmt::{self, Write};
+
+use super::{BlockDiff, Mark, NodeDiff, NodeLine, Same};
+
+/// Of more lines alike, one after the other, only the first and the last are shown.
+const ALIKE: usize = 6;
+const FIRST: usize = 3;
+
+impl Mark {
+    /// The sign that stands in front of a line.
+    #[must_use]
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Both => "=",
+            Self::Old => "o",
+            Self::New => "n",
+            Self::Found => "?",
+            Self::Torn => "!",
+            Self::MissingBoth | Self::MissingOld | Self::MissingNew => "-",
+        }
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Both => "as before and after",
+            Self::Old => "as before",
+            Self::New => "as after",
+            Self::Found => "only here",
+            Self::Torn => "torn",
+            Self::MissingBoth => "missing: before and after",
+            Self::MissingOld => "missing: before",
+            Self::MissingNew => "missing: after",
+        }
+    }
+}
+
+impl Same {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Old => "as before the update, which changes it later",
+            Self::New => "as the whole update leaves it",
+            Self::Neither => "as neither before nor after the update",
+        }
+    }
+}
+
+impl NodeLine {
+    /// Which readers see it.
+    #[must_use]
+    pub fn seen_by(&self) -> &'static str {
+        match self.seen.map(|seen| (seen.with_summaries, seen.without_summaries)) {
+            None => "",
+            Some((true, true)) => "all see it",
+            Some((true, false)) => "seen with summaries",
+            Some((false, true)) => "seen without summaries",
+            Some((false, false)) => "nobody sees it",
+        }
+    }
+
+    /// Whether its CRCs are good, or why it is no node.
+    #[must_use]
+    pub fn health(&self) -> &str {
+        self.problem.as_deref().unwrap_or("CRC good")
+    }
+}
+
+/// A line, or so many that are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'d> {
+    /// A line.
+    Line(&'d NodeLine),
+    /// Lines left out, alike those around.
+    More(usize),
+}
+
+impl BlockDiff {
+    /// Its lines without the middle of long runs alike.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown<'_>> {
+        let mut shown = Vec::new();
+        let alike = |a: &NodeLine, b: &NodeLine| a.mark == b.mark && a.seen == b.seen;
+        for run in self.nodes.chunk_by(alike) {
+            let left_out = if run.len() > ALIKE { run.len() - FIRST - 1 } else { 0 };
+            let (first, rest) = run.split_at(if left_out > 0 { FIRST } else { run.len() });
+            shown.extend(first.iter().map(Shown::Line));
+            if left_out > 0 {
+                shown.push(Shown::More(left_out));
+                shown.extend(rest.last().map(Shown::Line));
+            }
+        }
+        shown
+    }
+}
+
+impl fmt::Display for NodeDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "= as before and after the update, o as before, n as after, ? only here, ! torn, - missing here\n\
+             Eraseblocks that the update leaves alone and that are as before it are not listed."
+        )?;
+        for block in &self.blocks {
+            write!(f, "\n{block}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for BlockDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "eraseblock {}: {}", self.block, self.same.words())?;
+        writeln!(f, "  {}", self.about.join("; "))?;
+        if self.same != Same::Neither {
+            return if self.words.is_empty() { Ok(()) } else { writeln!(f, "  {}", self.words) };
+        }
+        for shown in self.shown() {
+            match shown {
+                Shown::Line(line) => writeln!(f, "{line}")?,
+                Shown::More(n) => writeln!(f, "  .. {n} more alike")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NodeLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut notes = String::new();
+        match self.mark {
+            Mark::MissingBoth | Mark::MissingOld | Mark::MissingNew => notes.push_str(self.mark.words()),
+            _ => notes.push_str(self.health()),
+        }
+        if self.seen.is_some() {
+            let _ = write!(notes, ", {}", self.seen_by());
+        }
+        write!(f, "  {} {:#010x} {:>6}  {}  [{notes}]", self.mark.sign(), self.at, self.size, self.text)
+    }
+}

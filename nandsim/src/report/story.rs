@@ -1,0 +1,122 @@
+//! Recorded work, looked at from all sides: what reports are made of.
+
+use jffs2_tx::error::ReadError;
+use jffs2_tx::wire::Endian;
+
+use super::log::{Log, Role};
+use super::node_diff::NodeDiff;
+use super::picture::Picture;
+use super::sights::Sights;
+use crate::chip::{Chip, ChipError};
+use crate::cut::{Cut, ProgramDamage, Tear, Walker, cuts_all};
+use crate::harness::{CutPath, Eye};
+use crate::parts::Times;
+use crate::trace::Trace;
+use crate::verdict::Verdict;
+
+/// An update, and all that reports say of it.
+#[derive(Debug)]
+pub struct Story<'s> {
+    start: &'s Chip,
+    end: Chip,
+    trace: &'s Trace,
+    endian: Endian,
+    /// What each reader sees as it goes on.
+    pub sights: Sights,
+    /// Its operations.
+    pub log: Log,
+    /// The flash as it goes on.
+    pub picture: Picture,
+}
+
+/// A flash state that a page shows.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// What it shows.
+    pub title: String,
+    /// Replays it.
+    pub token: String,
+    /// The operation that the power failed in.
+    pub op: usize,
+    /// What went wrong, if something did.
+    pub wrong: Option<String>,
+    /// What each reader sees.
+    pub readers: Vec<(&'static str, Verdict)>,
+    /// How it differs from the states before and after the update.
+    pub diff: NodeDiff,
+}
+
+impl<'s> Story<'s> {
+    /// Of what `trace` does from `start` on, as `eye` sees it. `times` are the part's, if it is known.
+    #[must_use]
+    pub fn new(start: &'s Chip, trace: &'s Trace, endian: Endian, times: Option<&Times>, eye: &mut impl Eye) -> Self {
+        let sights = Sights::of(start, trace, eye);
+        let commit = sights.commit();
+        let last = Cut { op: trace.ops.len(), tear: Tear::Before };
+        let end = Walker::new(start.clone(), trace, 0, std::iter::once(last)).next();
+        Self {
+            start,
+            end: end.map_or_else(|| start.clone(), |(_, chip)| chip),
+            trace,
+            endian,
+            log: Log::of(start, trace, endian, times, commit),
+            picture: Picture::of(start, trace, endian, commit),
+            sights,
+        }
+    }
+
+    /// The flash after the update.
+    #[must_use]
+    pub fn end(&self) -> &Chip {
+        &self.end
+    }
+
+    /// Cuts that show how an update works: in the middle of the payload, in the commit, and after it; with titles.
+    #[must_use]
+    pub fn telling_cuts(&self) -> Vec<(&'static str, Cut)> {
+        let payload: Vec<usize> =
+            self.log.steps.iter().filter(|step| step.role == Role::Payload).map(|step| step.op).collect();
+        let after = self.log.commit.map(|commit| Cut { op: commit + 1, tear: Tear::Before });
+        let cuts = [
+            ("in the middle of the payload", payload.get(payload.len() / 2).and_then(|&op| self.tear(op))),
+            ("in the operation that commits", self.log.commit.and_then(|op| self.tear(op))),
+            ("right after the commit", after),
+        ];
+        cuts.into_iter().filter_map(|(title, cut)| Some((title, cut?))).collect()
+    }
+
+    /// A cut that leaves half of a program.
+    fn tear(&self, op: usize) -> Option<Cut> {
+        let is_prefix =
+            |cut: &Cut| matches!(cut.tear, Tear::Program { damage: ProgramDamage::Prefix, .. }) && cut.op == op;
+        let cuts: Vec<Cut> = cuts_all(self.trace)
+            .skip_while(|cut| cut.op < op)
+            .take_while(|cut| cut.op == op)
+            .filter(is_prefix)
+            .collect();
+        cuts.get(cuts.len() / 2).copied()
+    }
+
+    /// Shows a state that cuts left. `wrong` is what went wrong with it.
+    ///
+    /// # Errors
+    /// [`ReadError::Device`].
+    pub fn scene(
+        &self,
+        title: &str,
+        token: &str,
+        path: &CutPath,
+        found: &Chip,
+        wrong: Option<&str>,
+        eye: &mut impl Eye,
+    ) -> Result<Scene, ReadError<ChipError>> {
+        Ok(Scene {
+            title: title.into(),
+            token: token.into(),
+            op: path.first.op,
+            wrong: wrong.map(Into::into),
+            readers: eye.see(found).readers.to_vec(),
+            diff: NodeDiff::of(self.start, &self.end, found, self.endian)?,
+        })
+    }
+}
