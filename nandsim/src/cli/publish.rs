@@ -100,7 +100,8 @@ impl Results<'_> {
             .collect();
         if scenes.is_empty() {
             let cuts = story.telling_cuts();
-            scenes = cuts.into_iter().filter_map(|(title, cut)| scene(title, &cut.into(), None)).collect();
+            let titled = |(title, cut)| (format!("{title}: {}", show::operation(self.torture, cut)), cut);
+            scenes = cuts.into_iter().map(titled).filter_map(|(title, cut)| scene(&title, &cut.into(), None)).collect();
         }
         Ok(scenes.into_iter().collect::<Result<_, _>>()?)
     }

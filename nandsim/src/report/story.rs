@@ -85,16 +85,12 @@ impl<'s> Story<'s> {
         cuts.into_iter().filter_map(|(title, cut)| Some((title, cut?))).collect()
     }
 
-    /// A cut that leaves half of a program.
+    /// A cut that leaves about half of a program, in the middle of a page or write buffer if that can be.
     fn tear(&self, op: usize) -> Option<Cut> {
-        let is_prefix =
-            |cut: &Cut| matches!(cut.tear, Tear::Program { damage: ProgramDamage::Prefix, .. }) && cut.op == op;
-        let cuts: Vec<Cut> = cuts_all(self.trace)
-            .skip_while(|cut| cut.op < op)
-            .take_while(|cut| cut.op == op)
-            .filter(is_prefix)
-            .collect();
-        cuts.get(cuts.len() / 2).copied()
+        let in_op = cuts_all(self.trace).skip_while(|cut| cut.op < op).take_while(|cut| cut.op == op);
+        let prefixes: Vec<(u32, Cut)> = in_op.filter_map(|cut| Some((prefix(cut.tear)?, cut))).collect();
+        let inside: Vec<&(u32, Cut)> = prefixes.iter().filter(|(len, _)| *len > 0).collect();
+        inside.get(inside.len() / 2).copied().or(prefixes.last()).map(|(_, cut)| *cut)
     }
 
     /// Shows a state that cuts left. `wrong` is what went wrong with it.
@@ -118,5 +114,12 @@ impl<'s> Story<'s> {
             readers: eye.see(found).readers.to_vec(),
             diff: NodeDiff::of(self.start, &self.end, found, self.endian)?,
         })
+    }
+}
+
+fn prefix(tear: Tear) -> Option<u32> {
+    match tear {
+        Tear::Program { damage: ProgramDamage::Prefix, n, .. } => Some(n),
+        _ => None,
     }
 }

@@ -71,6 +71,7 @@ fn marks_say_where_a_node_stands() {
         block
     };
     found.erase(payload).unwrap();
+    found.program(torture.trace.geometry.offset_of(payload), b"junk").unwrap();
     let diff = diff(&torture, &found);
     let [first, payload, commit] = &diff.blocks[..] else { panic!("{diff}") };
     assert_eq!((first.same, payload.same, commit.same), (Same::Neither, Same::Neither, Same::New));
@@ -79,8 +80,9 @@ fn marks_say_where_a_node_stands() {
     assert_eq!((torn.problem.as_deref(), torn.seen), (Some("bad name"), Some(ByReader::default())));
     assert!(torn.text.contains("/bin/busybox -> #"), "as it was: {}", torn.text);
     assert!(first.nodes.iter().all(|line| line.mark == Mark::Torn || line.mark == Mark::Both));
-    assert_eq!(payload.about, ["blank"]);
-    assert!(!payload.nodes.is_empty() && payload.nodes.iter().all(|line| line.mark == Mark::MissingNew), "{diff}");
+    let [begin, missing @ ..] = &payload.nodes[..] else { panic!("{diff}") };
+    assert_eq!((begin.mark, begin.text.as_str()), (Mark::Torn, "begin marker of payload block 0"));
+    assert!(!missing.is_empty() && missing.iter().all(|line| line.mark == Mark::MissingNew), "{diff}");
 }
 
 /// Readers differ about a summary commit; the diff says so.

@@ -3,16 +3,18 @@
 use maud::{Markup, html};
 
 use super::{class, letter, seen};
+use crate::report::log::{Log, Role};
+use crate::report::node_diff::Same;
 use crate::report::picture::{Content, Picture, Row, Span};
 use crate::report::sights::Track;
 use crate::report::story::{Scene, Story};
 use crate::verdict::Verdict;
 
 /// Height of a row, and of one for eraseblocks that do not change, pixels.
-const ROW: u32 = 22;
-const QUIET_ROW: u32 = 12;
+const ROW: u32 = 30;
+const QUIET_ROW: u32 = 14;
 /// Of more rows each is lower.
-const ROWS: u32 = 40;
+const ROWS: u32 = 24;
 /// No lower than that.
 const LEAST_ROW: u32 = 3;
 /// Units in which a row's filling is drawn.
@@ -32,11 +34,13 @@ pub(super) fn flash(story: &Story<'_>, scenes: &[Scene]) -> Markup {
             }
             div.chart {
                 div.names {
-                    @for track in &story.sights.tracks { div.name style="height:20px" { (track.reader) } }
+                    div.name.band { "being done" }
+                    @for track in &story.sights.tracks { div.name.band { (track.reader) } }
                     div.gap { }
                     @for (row, height) in map.rows() { div.name style={ "height:" (height) "px" } title=(row_name(row)) { (row_label(row, height)) } }
                 }
                 div.plot {
+                    (map.phases(&story.log))
                     @for track in &story.sights.tracks { (map.track(track)) }
                     div.gap { }
                     (map.svg())
@@ -44,7 +48,7 @@ pub(super) fn flash(story: &Story<'_>, scenes: &[Scene]) -> Markup {
                 }
             }
             (map.axis(story))
-            (legend(map.commit.is_some(), !scenes.is_empty()))
+            (map.legend())
         }
     }
 }
@@ -103,6 +107,20 @@ impl Map<'_> {
         }
     }
 
+    /// What the operations are for.
+    fn phases(&self, log: &Log) -> Markup {
+        let roles = phases(log);
+        let ends = roles.iter().skip(1).map(|(from, _)| *from).chain([self.columns()]);
+        html! {
+            div.track {
+                div style={ "width:" (self.percent(1)) "%" } { }
+                @for ((from, role), end) in roles.iter().zip(ends) {
+                    div.phase style={ "width:" (self.percent(end - from)) "%" } title=(role.words()) { (role.words()) }
+                }
+            }
+        }
+    }
+
     fn track(&self, track: &Track) -> Markup {
         let ends = track.spans.iter().skip(1).map(|(from, _)| *from).chain([self.columns()]);
         html! {
@@ -131,6 +149,26 @@ impl Map<'_> {
             @if let Some(scene) = self.scenes.iter().find(|scene| scene.wrong.is_some()) {
                 div.never style={ "left:" (self.percent(scene.op + 1)) "%" } title="not done: the power has failed" { }
             }
+            @for (block, op) in self.torn() { (self.torn_mark(block, op)) }
+        }
+    }
+
+    /// Eraseblocks that a cut that is shown has left as neither before nor after the update, and its operation.
+    fn torn(&self) -> impl Iterator<Item = (u32, usize)> {
+        let neither = |scene: &'_ Scene| {
+            let blocks = scene.diff.blocks.iter().filter(|block| block.same == Same::Neither);
+            blocks.map(|block| block.block).collect::<Vec<_>>()
+        };
+        self.scenes.iter().flat_map(move |scene| neither(scene).into_iter().map(|block| (block, scene.op)))
+    }
+
+    fn torn_mark(&self, block: u32, op: usize) -> Markup {
+        let above = self.rows().take_while(|(row, _)| row.last < block).map(|(_, height)| height).sum::<u32>();
+        let height = self.rows().find(|(row, _)| row.last >= block).map_or(0, |(_, height)| height);
+        let bottom = self.rows().map(|(_, height)| height).sum::<u32>() - above - height;
+        html! {
+            div.torn style={ "left:" (self.percent(op + 1)) "%;bottom:" (bottom + 2) "px;height:" (height.saturating_sub(4).max(LEAST_ROW)) "px" }
+                title={ "eraseblock " (block) ": " (Content::Torn.words()) } { }
         }
     }
 
@@ -150,19 +188,52 @@ impl Map<'_> {
             }
         }
     }
+
+    /// Only what is to be seen.
+    fn legend(&self) -> Markup {
+        let shown = Content::ALL.into_iter().filter(|&content| self.shows(content));
+        html! {
+            ul.legend {
+                @for content in shown {
+                    li {
+                        svg.(content_class(content)) width="18" height="14" viewBox="0 0 18 14" {
+                            rect.back width="18" height="14" { }
+                            @if content != Content::Free { rect.fill y="5" width="18" height="9" { } }
+                        }
+                        " " (content.words())
+                    }
+                }
+                @if self.commit.is_some() {
+                    li { span.key.commit { } " the operation that commits: the new tree shows from here on" }
+                }
+                @if !self.scenes.is_empty() { li { span.pin { "⚡A" } " a power cut, looked at below" } }
+            }
+            p.how { "The strong part of a row shows how full the eraseblock is." }
+        }
+    }
+
+    fn shows(&self, content: Content) -> bool {
+        let in_rows = self.picture.rows.iter().flat_map(|row| &row.spans).any(|span| span.content == content);
+        in_rows || content == Content::Torn && self.torn().next().is_some()
+    }
 }
 
-fn legend(commit: bool, cuts: bool) -> Markup {
-    html! {
-        ul.legend {
-            @for content in Content::ALL {
-                li { svg.(content_class(content)) width="18" height="14" viewBox="0 0 18 14" { rect.back width="18" height="14" { } rect.fill y="5" width="18" height="9" { } } " " (content.words()) }
-            }
-            @if commit { li { span.key.commit { } " the operation that commits: the new tree shows from here on" } }
-            @if cuts { li { span.pin { "⚡A" } " a power cut that is looked at below" } }
+/// From which moment on the operations are for what; erases and syncs go with what is programmed next to them.
+fn phases(log: &Log) -> Vec<(usize, Role)> {
+    let mut phases: Vec<(usize, Role)> = Vec::new();
+    let mut pending = None;
+    for step in &log.steps {
+        match step.role {
+            Role::EraseFree | Role::EraseUsed => pending = pending.or(Some(step.op)),
+            Role::Sync => {}
+            role if phases.last().is_some_and(|(_, last)| *last == role) => pending = None,
+            role => phases.push((pending.take().unwrap_or(step.op) + 1, role)),
         }
-        p.how { "The darker part of a row shows how full the eraseblock is." }
     }
+    if let Some(first) = phases.first_mut() {
+        first.0 = 1;
+    }
+    phases
 }
 
 /// Enough to be seen if there is anything.
