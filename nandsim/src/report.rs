@@ -21,7 +21,7 @@ pub use junit::{Case, Outcome, junit};
 pub use log::{Log, Role, Step, Totals};
 pub use names::Names;
 pub use node::{Node, What};
-pub use node_diff::{BlockDiff, Mark, NodeDiff, NodeLine, Same, Shown};
+pub use node_diff::{BlockDiff, Group, Mark, NodeDiff, NodeLine, Same, Shown};
 pub use page::{FaultRow, Page};
 pub use picture::{Content, Picture, Row, Span};
 pub use save::{FailingState, SaveError, save_failure};

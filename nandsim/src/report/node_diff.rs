@@ -16,7 +16,8 @@ use crate::reader::ByReader;
 
 mod text;
 
-pub use text::Shown;
+pub(in crate::report) use text::many;
+pub use text::{Group, Shown};
 
 /// The eraseblocks that the update changes, or that are as neither before it nor after it.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::node_diff::{BlockDiff, Same, Shown};
+use super::node_diff::{BlockDiff, Group, Same, Shown, many};
 use super::story::{Scene, Story};
 use crate::harness::Counts;
 use crate::verdict::Verdict;
@@ -154,17 +154,31 @@ fn scene_section(letter: char, scene: &Scene) -> Markup {
             h2 { span.pin { (letter) } " The power fails " (scene.title) }
             @if let Some(wrong) = &scene.wrong { p.wrong { (wrong) } }
             ul.readers {
-                @for (reader, verdict) in &scene.readers {
-                    li { span.sees.(class(verdict)) { (seen(verdict)) } " " (reader) @if let Some(why) = why(verdict) { ": " (why) } }
+                @for (i, (reader, verdict)) in scene.readers.iter().enumerate() {
+                    li {
+                        span.sees.(class(verdict)) { (seen(verdict)) } " " (reader)
+                        @if let Some(why) = why(verdict).filter(|why| !is_said(scene, i, why)) { ": " (why) }
+                    }
                 }
             }
             p.token { "Replay: " code { (scene.token) } }
             details open[scene.wrong.is_some()] {
                 summary { "Eraseblocks, node by node: " (scene.diff.blocks.len()) " differ from the old state or the new one" }
-                @for block in &scene.diff.blocks { (block_diff(block)) }
+                @for group in scene.diff.groups() {
+                    @match group {
+                        Group::Block(block) => (block_diff(block)),
+                        Group::Many(blocks) => div.block { h3 { (many(blocks)) } },
+                    }
+                }
             }
         }
     }
+}
+
+/// What is wrong with what a reader sees stands there already.
+fn is_said(scene: &Scene, reader: usize, why: &str) -> bool {
+    let before = scene.readers.iter().take(reader).filter_map(|(_, verdict)| self::why(verdict));
+    scene.wrong.as_deref().into_iter().chain(before).any(|said| said.contains(why))
 }
 
 fn block_diff(block: &BlockDiff) -> Markup {
@@ -209,8 +223,8 @@ fn seen(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Old => "old tree",
         Verdict::New => "new tree",
-        Verdict::Mixed(_) => "MIXED",
-        Verdict::Unreadable(_) => "UNREADABLE",
+        Verdict::Mixed(_) => "a mix",
+        Verdict::Unreadable(_) => "unreadable",
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Scene {
     pub wrong: Option<String>,
     /// What each reader sees.
     pub readers: Vec<(&'static str, Verdict)>,
+    /// Eraseblocks that are neither as before that operation nor as after it.
+    pub torn: Vec<u32>,
     /// How it differs from the states before and after the update.
     pub diff: NodeDiff,
 }
@@ -93,6 +95,14 @@ impl<'s> Story<'s> {
         inside.get(inside.len() / 2).copied().or(prefixes.last()).map(|(_, cut)| *cut)
     }
 
+    fn torn(&self, op: usize, found: &Chip) -> Vec<u32> {
+        let cuts = [op, op + 1].map(|op| Cut { op, tear: Tear::Before });
+        let whole: Vec<Chip> =
+            Walker::new(self.start.clone(), self.trace, 0, cuts.into_iter()).map(|(_, chip)| chip).collect();
+        let is_torn = |block: &u32| whole.iter().all(|chip| chip.block_id(*block) != found.block_id(*block));
+        (0..self.trace.geometry.blocks()).filter(is_torn).collect()
+    }
+
     /// Shows a state that cuts left. `wrong` is what went wrong with it.
     ///
     /// # Errors
@@ -112,6 +122,7 @@ impl<'s> Story<'s> {
             op: path.first.op,
             wrong: wrong.map(Into::into),
             readers: eye.see(found).readers.to_vec(),
+            torn: self.torn(path.first.op, found),
             diff: NodeDiff::of(self.start, &self.end, found, self.endian)?,
         })
     }

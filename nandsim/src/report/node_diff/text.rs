@@ -1,12 +1,14 @@
 //! A node diff in lines.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::{BlockDiff, Mark, NodeDiff, NodeLine, Same};
 
 /// Of more lines alike, one after the other, only the first and the last are shown.
 const ALIKE: usize = 6;
 const FIRST: usize = 3;
+/// So many eraseblocks that are as before, or as after, are told one by one.
+const FEW: usize = 3;
 
 impl Mark {
     /// The sign that stands in front of a line.
@@ -63,10 +65,13 @@ impl NodeLine {
         }
     }
 
-    /// Whether its CRCs are good, or why it is no node.
+    /// Whether its CRCs are good, or why it is no node; nothing of one that is missing.
     #[must_use]
     pub fn health(&self) -> &str {
-        self.problem.as_deref().unwrap_or("CRC good")
+        match self.mark {
+            Mark::MissingBoth | Mark::MissingOld | Mark::MissingNew => "",
+            _ => self.problem.as_deref().unwrap_or("CRC good"),
+        }
     }
 }
 
@@ -98,6 +103,37 @@ impl BlockDiff {
     }
 }
 
+/// An eraseblock, or many alike.
+#[derive(Clone, Copy, Debug)]
+pub enum Group<'d> {
+    /// One.
+    Block(&'d BlockDiff),
+    /// More than a few that are all as before, or all as after.
+    Many(&'d [BlockDiff]),
+}
+
+impl NodeDiff {
+    /// Its eraseblocks, those that say little joined.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group<'_>> {
+        let alike = |a: &BlockDiff, b: &BlockDiff| a.same == b.same && a.same != Same::Neither;
+        let mut groups = Vec::new();
+        for run in self.blocks.chunk_by(alike) {
+            match run.len() {
+                0..=FEW => groups.extend(run.iter().map(Group::Block)),
+                _ => groups.push(Group::Many(run)),
+            }
+        }
+        groups
+    }
+}
+
+/// What many alike are called.
+pub(in crate::report) fn many(blocks: &[BlockDiff]) -> String {
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return String::new() };
+    format!("{} eraseblocks from {} to {}: each {}", blocks.len(), first.block, last.block, first.same.words())
+}
+
 impl fmt::Display for NodeDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -105,8 +141,11 @@ impl fmt::Display for NodeDiff {
             "= as before and after the update, o as before, n as after, ? only here, ! torn, - missing here\n\
              Eraseblocks that the update leaves alone and that are as before it are not listed."
         )?;
-        for block in &self.blocks {
-            write!(f, "\n{block}")?;
+        for group in self.groups() {
+            match group {
+                Group::Block(block) => write!(f, "\n{block}")?,
+                Group::Many(blocks) => writeln!(f, "\n{}", many(blocks))?,
+            }
         }
         Ok(())
     }
@@ -131,14 +170,9 @@ impl fmt::Display for BlockDiff {
 
 impl fmt::Display for NodeLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut notes = String::new();
-        match self.mark {
-            Mark::MissingBoth | Mark::MissingOld | Mark::MissingNew => notes.push_str(self.mark.words()),
-            _ => notes.push_str(self.health()),
-        }
-        if self.seen.is_some() {
-            let _ = write!(notes, ", {}", self.seen_by());
-        }
+        let notes = [self.health(), self.seen_by()].map(|note| if note.is_empty() { None } else { Some(note) });
+        let notes: Vec<&str> = notes.into_iter().flatten().collect();
+        let notes = if notes.is_empty() { self.mark.words().into() } else { notes.join(", ") };
         write!(f, "  {} {:#010x} {:>6}  {}  [{notes}]", self.mark.sign(), self.at, self.size, self.text)
     }
 }
