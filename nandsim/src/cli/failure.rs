@@ -4,22 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nandsim::report::{FailingState, Story, save_failure};
-use nandsim::{CutPath, Report, Torture};
 
-/// Keeps each failure that the report lists in a folder of its own in `dir`; returns the folders. `token` replays one.
-pub(super) fn save(
-    dir: &Path,
-    torture: &Torture,
-    story: &Story<'_>,
-    report: &Report,
-    token: &dyn Fn(&CutPath) -> String,
-) -> Result<Vec<PathBuf>> {
+use super::publish::Results;
+
+/// Keeps each failure in a folder of its own in `dir`; returns the folders.
+pub(super) fn save(dir: &Path, results: &Results<'_>, story: &Story<'_>) -> Result<Vec<PathBuf>> {
+    let torture = results.torture;
     let mut folders = Vec::new();
-    for failure in &report.failures {
-        let Some(found) = torture.state(&failure.cut) else { continue };
+    for (cut, what) in &results.failures {
+        let Some(found) = torture.state(cut) else { continue };
         let state = FailingState {
-            token: &token(&failure.cut),
-            what: &failure.what,
+            token: &(results.token)(cut).to_string(),
+            what,
             old: &torture.start,
             new: story.end(),
             found: &found,

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use jffs2_tx::flash::Flash;
-use nandsim::report::{Case, FaultRow, Outcome, Page, Scene, Story, junit};
-use nandsim::{CutPath, Oracle, Report, Times, Torture};
+use nandsim::report::{Case, Outcome, Page, Scene, Story, junit};
+use nandsim::validate::{Margins, Row};
+use nandsim::{CutPath, Oracle, Token, Torture};
 
-use super::{failure, show};
+use super::setup::Setup;
+use super::{failure, replay, show};
 
 /// Failing states that a page shows.
 const SHOWN_FAILURES: usize = 3;
@@ -30,31 +31,28 @@ pub(super) struct Publish {
 
 /// What came of a test.
 pub(super) struct Results<'r> {
-    pub(super) title: String,
     pub(super) torture: &'r Torture,
-    /// The part's, if it is known.
-    pub(super) times: Option<&'r Times>,
-    pub(super) report: &'r Report,
+    pub(super) setup: &'r Setup,
     /// By fault.
-    pub(super) faults: Vec<FaultRow>,
-    /// What replays a failure.
-    pub(super) token: &'r dyn Fn(&CutPath) -> String,
+    pub(super) rows: &'r [Row],
+    /// States of the update that are wrong: where the power failed, and how.
+    pub(super) failures: Vec<(&'r CutPath, &'r str)>,
+    /// Names a cut, so that it can be tried again.
+    pub(super) token: &'r dyn Fn(&CutPath) -> Token,
 }
 
 impl Publish {
     /// Writes the files that were asked for.
     pub(super) fn write(&self, results: &Results<'_>) -> Result<()> {
         if let Some(path) = &self.junit {
-            put(path, &junit(&results.title, &results.cases())?)?;
+            put(path, &junit("nandsim", &results.cases())?)?;
         }
         if self.html.is_none() && self.save.is_none() {
             return Ok(());
         }
-        let Results { torture, times, report, token, .. } = *results;
-        let mut eye = torture.oracle.eye();
-        let story = Story::new(&torture.start, &torture.trace, torture.workload.endian, times, &mut eye);
+        let story = results.story();
         if let Some(dir) = &self.save {
-            for folder in failure::save(dir, torture, &story, report, token)? {
+            for folder in failure::save(dir, results, &story)? {
                 eprintln!("nandsim: kept {}", folder.display());
             }
         }
@@ -66,20 +64,27 @@ impl Publish {
 }
 
 impl Results<'_> {
+    fn story(&self) -> Story<'_> {
+        let times = self.setup.part.map(|part| &part.times);
+        let Torture { start, trace, workload, oracle, .. } = self.torture;
+        Story::new(start, trace, workload.endian, times, &mut oracle.eye())
+    }
+
     fn page(&self, story: &Story<'_>) -> Result<String> {
-        let scenes = self.scenes(story)?;
+        let mut about = vec![("flash", show::flash(self.torture)), ("seed", self.torture.seed.to_string())];
+        if let Some(part) = self.setup.part {
+            about.insert(0, ("part", format!("{} ({})", part.name, part.what)));
+        }
+        if let Some(plant) = self.setup.plant {
+            about.push(("planted mistake", plant.name.into()));
+        }
         let page = Page {
-            title: &self.title,
-            about: &[
-                ("flash", show::flash(self.torture)),
-                ("seed", self.torture.seed.to_string()),
-                ("second cuts", self.report.second_cuts.to_string()),
-                ("different states", (self.report.states + self.report.second_states).to_string()),
-            ],
-            faults: &self.faults,
-            margins: &self.margins(story),
+            title: "JFFS2 update under power cuts",
+            about: &about,
+            faults: self.rows,
+            margins: &margins(self.torture, story),
             story,
-            scenes: &scenes,
+            scenes: &self.scenes(story)?,
         };
         Ok(page.html())
     }
@@ -87,62 +92,60 @@ impl Results<'_> {
     /// The first failures; if there is none, what shows how the update works.
     fn scenes(&self, story: &Story<'_>) -> Result<Vec<Scene>> {
         let mut eye = self.torture.oracle.eye();
-        let mut scene = |title: &str, path: &CutPath, wrong: Option<&str>| {
-            let found = self.torture.state(path)?;
-            Some(story.scene(title, &(self.token)(path), path, &found, wrong, &mut eye))
+        let mut scene = |title: &str, cut: &CutPath, wrong: Option<&str>| {
+            let found = self.torture.state(cut)?;
+            let title = format!("{title}{}", show::operation(self.torture, cut.first));
+            let replay = replay::command(&(self.token)(cut), &self.setup.given);
+            Some(story.scene(&title, &replay, cut, &found, wrong, &mut eye))
         };
-        let failures = self.report.failures.iter().take(SHOWN_FAILURES);
-        let mut scenes: Vec<_> = failures
-            .filter_map(|failure| {
-                let title = format!("in {}", show::operation(self.torture, failure.cut.first));
-                scene(&title, &failure.cut, Some(&failure.what))
-            })
-            .collect();
+        let failures = self.failures.iter().take(SHOWN_FAILURES);
+        let mut scenes: Vec<_> = failures.filter_map(|(cut, what)| scene("in ", cut, Some(what))).collect();
         if scenes.is_empty() {
-            let cuts = story.telling_cuts();
-            let titled = |(title, cut)| (format!("{title}: {}", show::operation(self.torture, cut)), cut);
-            scenes = cuts.into_iter().map(titled).filter_map(|(title, cut)| scene(&title, &cut.into(), None)).collect();
+            let telling = story.telling_cuts().into_iter();
+            scenes = telling.filter_map(|(title, cut)| scene(&format!("{title}: "), &cut.into(), None)).collect();
         }
         Ok(scenes.into_iter().collect::<Result<_, _>>()?)
     }
 
-    fn margins(&self, story: &Story<'_>) -> Vec<(&'static str, String)> {
-        let geometry = self.torture.start.geometry();
-        let totals = &story.log.totals;
-        let free = (0..geometry.blocks()).filter(|&block| story.end().block_data(block).iter().all(|b| *b == 0xff));
-        let mut margins = vec![
-            ("blank eraseblocks after it", format!("{} of {}", free.count(), geometry.blocks())),
-            ("erases", totals.erases.to_string()),
-            ("bytes programmed", totals.programmed_bytes.to_string()),
-        ];
-        if let Some(amplification) = totals.write_amplification {
-            margins.push(("write amplification", format!("{amplification:.2}")));
-        }
-        if let Some(us) = totals.us {
-            margins.push(("typical time on the part", format!("{:.0} ms", us as f64 / 1e3)));
-        }
-        margins
-    }
-
     fn cases(&self) -> Vec<Case> {
-        let classname = show::flash(self.torture);
-        let case = |row: &FaultRow| Case {
-            name: row.fault.clone(),
-            classname: classname.clone(),
-            cuts: row.counts.cuts,
+        let case = |row: &Row| Case {
+            name: row.fault.into(),
+            classname: show::flash(self.torture),
+            cuts: row.tried,
             seconds: None,
             outcome: self.outcome(row),
         };
-        self.faults.iter().map(case).collect()
+        self.rows.iter().map(case).collect()
     }
 
-    fn outcome(&self, row: &FaultRow) -> Outcome {
-        match self.report.failures.first() {
-            _ if row.kept => Outcome::Passed,
-            Some(failure) => Outcome::Failed { message: failure.what.clone(), token: (self.token)(&failure.cut) },
-            None => Outcome::Failed { message: "a promise was not kept".into(), token: String::new() },
+    fn outcome(&self, row: &Row) -> Outcome {
+        match &row.first {
+            None => Outcome::Passed,
+            Some((what, cut)) => Outcome::Failed {
+                message: what.clone(),
+                token: cut.as_ref().map(|cut| (self.token)(cut).to_string()).unwrap_or_default(),
+            },
         }
     }
+}
+
+fn margins(torture: &Torture, story: &Story<'_>) -> Vec<(&'static str, String)> {
+    let (margins, totals) = (Margins::of(torture, &story.log), &story.log.totals);
+    let used = |bytes: u32| format!("{bytes} of {} bytes used", margins.eraseblock);
+    let mut pairs = vec![
+        ("free eraseblocks", format!("{} before, {} after", margins.free_before, margins.free_after)),
+        ("the kernel needs", margins.kernel_reserve.to_string()),
+        ("commit block", margins.commit_block_used.map_or("none: one dirent commits".into(), used)),
+        ("erases", format!("{}, at most {} of one eraseblock", margins.erases, margins.most_erases)),
+        ("bytes programmed", totals.programmed_bytes.to_string()),
+    ];
+    if let Some(amplification) = totals.write_amplification {
+        pairs.push(("write amplification", format!("{amplification:.2}")));
+    }
+    if let Some(us) = totals.us {
+        pairs.push(("typical time on the part", format!("{:.0} ms", us as f64 / 1e3)));
+    }
+    pairs
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::thread::available_parallelism;
 
 use clap::ValueEnum;
-use nandsim::report::FaultRow;
+use nandsim::validate::Row;
 use nandsim::{CutPath, Report, SecondCuts, Token, Torture, cuts_all, cuts_sampled};
 
 use super::prepare::{self, Prepared};
@@ -100,12 +100,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         false => write!(io::stdout(), "{}", show::report(&torture, &report, threads))?,
     }
     args.publish.write(&Results {
-        title: "JFFS2 update under power cuts".into(),
         torture: &torture,
-        times: args.setup.part.map(|part| &part.times),
-        report: &report,
-        faults: vec![FaultRow::survive("power cut", report.counts)],
-        token: &|cut| token(cut).to_string(),
+        setup: &args.setup,
+        rows: &[Row::of("power cut", &report)],
+        failures: report.failures.iter().map(|failure| (&failure.cut, failure.what.as_str())).collect(),
+        token: &token,
     })?;
     if let Some(failure) = report.failures.first() {
         eprintln!("nandsim: cut {}: {}", failure.cut, failure.what);

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::node_diff::{BlockDiff, Group, Same, Shown, many};
 use super::story::{Scene, Story};
-use crate::harness::Counts;
+use crate::validate::Row;
 use crate::verdict::Verdict;
 
 mod map;
@@ -19,34 +19,13 @@ pub struct Page<'p> {
     /// Names and values: the flash, the update, the seed.
     pub about: &'p [(&'p str, String)],
     /// What came of it.
-    pub faults: &'p [FaultRow],
+    pub faults: &'p [Row],
     /// How much room is left, by name.
     pub margins: &'p [(&'p str, String)],
     /// The update.
     pub story: &'p Story<'p>,
     /// States that are looked at closely: failing ones, or else [`Story::telling_cuts`].
     pub scenes: &'p [Scene],
-}
-
-/// What came of one kind of fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultRow {
-    /// The fault.
-    pub fault: String,
-    /// What is promised: "survive", say.
-    pub promise: String,
-    /// What the cuts left.
-    pub counts: Counts,
-    /// The promise was kept.
-    pub kept: bool,
-}
-
-impl FaultRow {
-    /// A fault that every update must survive.
-    #[must_use]
-    pub fn survive(fault: impl Into<String>, counts: Counts) -> Self {
-        Self { fault: fault.into(), promise: "survive".into(), kept: counts.is_fine(), counts }
-    }
 }
 
 impl Page<'_> {
@@ -77,21 +56,20 @@ impl Page<'_> {
     }
 
     fn verdict(&self) -> Markup {
-        let cuts: u64 = self.faults.iter().map(|row| row.counts.cuts).sum();
-        let broken: Vec<&FaultRow> = self.faults.iter().filter(|row| !row.kept).collect();
-        let wrong: u64 = broken.iter().map(|row| row.counts.mixed + row.counts.unreadable).sum();
+        let tried: u64 = self.faults.iter().map(|row| row.tried).sum();
+        let wrong: u64 = self.faults.iter().map(|row| row.wrong).sum();
         html! {
-            @if cuts == 0 {
+            @if tried == 0 {
                 p.verdict.fails { strong { "Nothing was tested." } }
-            } @else if broken.is_empty() {
+            } @else if self.faults.iter().all(Row::is_kept) {
                 p.verdict.survives {
                     strong { "✔ The update survives." } " "
-                    span { (grouped(cuts)) " power cuts; each left the old tree or the new one." }
+                    span { (grouped(tried)) " power cuts and faults tried: each left the old tree or the new one, whole." }
                 }
             } @else {
                 p.verdict.fails {
                     strong { "✘ The update does NOT survive." } " "
-                    span { (grouped(wrong)) " of " (grouped(cuts)) " power cuts left neither the old tree nor the new one." }
+                    span { "Of " (grouped(tried)) " power cuts and faults tried " (grouped(wrong)) " left neither the old tree nor the new one." }
                 }
             }
         }
@@ -104,11 +82,11 @@ impl Page<'_> {
                 table {
                     tr { th { "fault" } th { "promise" } @for head in COUNTS { th.number { (head) } } th { } }
                     @for row in self.faults {
-                        tr.broken[!row.kept] {
+                        tr.broken[!row.is_kept()] {
                             td { (row.fault) }
                             td { (row.promise) }
-                            @for count in counted(&row.counts) { td.number { (grouped(count)) } }
-                            td { @if row.kept { "✔" } @else { "✘" } }
+                            @for count in [row.tried, row.old, row.new, row.wrong] { td.number { (grouped(count)) } }
+                            td { @if row.is_kept() { "✔" } @else { "✘" } }
                         }
                     }
                 }
@@ -126,11 +104,7 @@ impl Page<'_> {
     }
 }
 
-const COUNTS: [&str; 5] = ["cuts", "old tree", "new tree", "mixed", "unreadable"];
-
-fn counted(counts: &Counts) -> [u64; 5] {
-    [counts.cuts, counts.old, counts.new, counts.mixed, counts.unreadable]
-}
+const COUNTS: [&str; 4] = ["tried", "old tree", "new tree", "wrong"];
 
 fn pairs(title: &str, pairs: &[(&str, String)]) -> Markup {
     html! {

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use jffs2_tx::source::SourceTree;
 use jffs2_tx::wire::{CommitPoint, Endian};
-use nandsim::report::{Content, FaultRow, Page, Scene, Story};
-use nandsim::{Counts, Op, Oracle, Sample, Torture, cuts_all, parse_tree, sample, sample_small_change};
+use nandsim::report::{Content, Page, Scene, Story};
+use nandsim::validate::Row;
+use nandsim::{Op, Oracle, Sample, Torture, cuts_all, parse_tree, sample, sample_small_change};
 
 use crate::common::{nand, nor, prepared, recorded, run};
 
 const E: Endian = Endian::Little;
 
-fn fine(cuts: u64) -> FaultRow {
-    FaultRow::survive("power cut", Counts { cuts, old: cuts - 1, new: 1, ..Counts::default() })
+fn fine(tried: u64) -> Row {
+    Row { fault: "torn erase", promise: "survive", tried, old: tried - 1, new: 1, wrong: 0, first: None }
 }
 
 fn scenes(torture: &Torture, story: &Story<'_>) -> Vec<Scene> {
@@ -88,7 +89,7 @@ fn a_page_shows_what_failed() {
     let found = torture.state(&failure.cut).unwrap();
     let mut eye = torture.oracle.eye();
     let scene = story.scene("<here>", "cut=<1>", &failure.cut, &found, Some(&failure.what), &mut eye).unwrap();
-    let faults = [FaultRow::survive("power cut", report.counts), fine(10)];
+    let faults = [Row::of("power cut", &report), fine(10)];
     let page = Page { title: "Planted", about: &[], faults: &faults, margins: &[], story: &story, scenes: &[scene] };
     let html = page.html();
     keep("planted.html", &html);
