@@ -156,6 +156,11 @@ impl Chip {
         self.blocks.get(block as usize).map_or(&[], |block| block.data())
     }
 
+    /// An eraseblock, marked bad or not.
+    pub(crate) fn block(&self, block: u32) -> Option<&Block> {
+        self.blocks.get(block as usize).map(|block| &**block)
+    }
+
     /// Eraseblocks that are not marked bad, with their indexes.
     pub(crate) fn good_blocks(&self) -> impl Iterator<Item = (u32, &Block)> {
         (0..).zip(&self.blocks).filter(|(_, block)| !block.bad).map(|(i, block)| (i, &**block))

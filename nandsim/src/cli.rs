@@ -7,10 +7,12 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
+mod failure;
 mod parts;
 mod plants;
 mod prepare;
 mod progress;
+mod publish;
 mod replay;
 mod setup;
 mod show;
@@ -46,7 +48,7 @@ enum Command {
     /// Cut the power of one update, and judge the whole tree after each cut
     Torture(Box<torture::Args>),
     /// List what an update writes, operation by operation
-    Trace(trace::Args),
+    Trace(Box<trace::Args>),
     /// Try every kind of fault on an update of an image, and give a verdict with what there is to spare
     Validate(Box<validate::Args>),
     /// Look at one cut that a report names

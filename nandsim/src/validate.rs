@@ -77,6 +77,20 @@ struct Rows<'t> {
 }
 
 impl Row {
+    /// What came of cuts.
+    #[must_use]
+    pub fn of(fault: &'static str, report: &Report) -> Self {
+        let mut row = Self::new(fault);
+        row.add_report(report);
+        row
+    }
+
+    /// Whether the promise was kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.wrong == 0
+    }
+
     fn new(fault: &'static str) -> Self {
         Self { fault, promise: "survive", tried: 0, old: 0, new: 0, wrong: 0, first: None }
     }

@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::thread::available_parallelism;
 
 use clap::ValueEnum;
+use nandsim::validate::Row;
 use nandsim::{CutPath, Report, SecondCuts, Token, Torture, cuts_all, cuts_sampled};
 
 use super::prepare::{self, Prepared};
+use super::publish::{Publish, Results};
 use super::setup::Setup;
 use super::{Outcome, progress, replay, show};
 
@@ -33,6 +35,9 @@ pub(super) struct Args {
     /// Try one cut only, named as in a report, and tell what each reader sees
     #[arg(long, value_name = "CUT", conflicts_with_all = ["cuts", "json"])]
     replay: Option<CutPath>,
+
+    #[command(flatten)]
+    publish: Publish,
 
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -94,6 +99,13 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
         false => write!(io::stdout(), "{}", show::report(&torture, &report, threads))?,
     }
+    args.publish.write(&Results {
+        torture: &torture,
+        setup: &args.setup,
+        rows: &[Row::of("power cut", &report)],
+        failures: report.failures.iter().map(|failure| (&failure.cut, failure.what.as_str())).collect(),
+        token: &token,
+    })?;
     if let Some(failure) = report.failures.first() {
         eprintln!("nandsim: cut {}: {}", failure.cut, failure.what);
         eprintln!("nandsim: replay it with: {}", replay::command(&token(&failure.cut), &args.setup.given));

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::prepare::{self, Prepared};
 use super::progress::bar;
+use super::publish::{Publish, Results};
 use super::setup::Setup;
 use super::{Outcome, replay, show};
 
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// Most power cuts to try; where there are more, a sample that looks hardest at the commit
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     cuts: usize,
+
+    #[command(flatten)]
+    publish: Publish,
 
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -56,6 +60,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     let Prepared { scenario, torture } = prepare::torture(&args.setup)?;
     let token = |cut: &CutPath| Token::new(&scenario, &torture, cut.clone());
     let rows = tried(args, &torture);
+    args.publish.write(&Results {
+        torture: &torture,
+        setup: &args.setup,
+        rows: &rows,
+        failures: failures(&rows),
+        token: &token,
+    })?;
     let sights = Sights::of(&torture.start, &torture.trace, &mut torture.oracle.eye());
     let times = args.setup.part.map(|part| &part.times);
     let log = Log::of(&torture.start, &torture.trace, torture.workload.endian, times, sights.commit());
@@ -84,6 +95,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(survives)
+}
+
+/// Those in the update as it was recorded: the first row's. The others met faults, or another flash.
+fn failures(rows: &[Row]) -> Vec<(&CutPath, &str)> {
+    let first = rows.first().and_then(|row| row.first.as_ref());
+    first.and_then(|(what, cut)| Some((cut.as_ref()?, what.as_str()))).into_iter().collect()
 }
 
 fn tried(args: &Args, torture: &Torture) -> Vec<Row> {

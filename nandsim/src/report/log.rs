@@ -123,7 +123,9 @@ impl Log {
 }
 
 impl Role {
-    fn words(self) -> &'static str {
+    /// In a few words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
         match self {
             Self::Payload => "payload",
             Self::CommitBlock => "commit block",

@@ -130,7 +130,7 @@ impl Node {
             What::Padding => "padding".into(),
             What::Xattr => "extended attribute".into(),
             What::Other(nodetype) => format!("node of type {nodetype:#06x}"),
-            What::Garbage => "no node".into(),
+            What::Garbage => "garbage".into(),
         }
     }
 }

@@ -53,11 +53,10 @@ impl Sights {
         Self { tracks: tracks(&seen) }
     }
 
-    /// The operation that first shows a reader something else than the old tree: the commit point of an update that is
-    /// right.
+    /// The operation that first shows a reader the new tree: the commit point.
     #[must_use]
     pub fn commit(&self) -> Option<usize> {
-        let first = |track: &Track| track.spans.iter().find(|(_, verdict)| *verdict != Verdict::Old).map(|(op, _)| *op);
+        let first = |track: &Track| track.spans.iter().find(|(_, verdict)| *verdict == Verdict::New).map(|(op, _)| *op);
         self.tracks.iter().filter_map(first).min()?.checked_sub(1)
     }
 }

@@ -3,4 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod junit;
 mod log;
+mod node_diff;
+mod page;
