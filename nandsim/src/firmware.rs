@@ -93,7 +93,7 @@ impl Firmware {
         }
     }
 
-    fn is_u_boot(self) -> bool {
+    pub(crate) fn is_u_boot(self) -> bool {
         matches!(self, Self::UBoot2026 | Self::UBoot2015)
     }
 

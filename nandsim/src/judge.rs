@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 mod allowance;
 mod firmware;
+mod fit;
 mod kernel;
 mod library;
 mod listing;

@@ -134,7 +134,8 @@ impl Oracle for TreeOracle {
         let [with, without] = by_library(sight);
         let unmounted = sight.allowed.contains(&Allowance::BareboxUnreadable.name());
         let wrong = match self.point {
-            _ if unmounted && matches!(stage, Stage::Recovered | Stage::Redone) => true,
+            // A torn page beside a live dirent stays.
+            point if unmounted && stage == Stage::Recovered && point != CommitPoint::Dirent => true,
             _ if stage.is_redone() => *with != Verdict::New || !(self.redone_by_summary || *without == Verdict::New),
             point => !Seen::may_differ(point, with, without),
         };

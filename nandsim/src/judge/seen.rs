@@ -57,13 +57,14 @@ impl Seen {
         Err(Verdict::Mixed(format!("readers see different trees: {}", self.listed())))
     }
 
-    /// Whether recovery has left the tree alone; barebox must mount after it.
+    /// Whether recovery has left the tree alone; barebox must mount after it, unless a *dirent* commits.
     ///
     /// # Errors
     /// What has changed.
-    pub fn kept_by_recovery(before: &Self, after: &Self) -> Result<(), Verdict> {
+    pub fn kept_by_recovery(before: &Self, after: &Self, point: CommitPoint) -> Result<(), Verdict> {
         after.firmware_agrees()?;
-        if before.library == after.library && !after.allowances().contains(Allowance::BareboxUnreadable) {
+        let mounts = point == CommitPoint::Dirent || !after.allowances().contains(Allowance::BareboxUnreadable);
+        if before.library == after.library && mounts {
             return Ok(());
         }
         Err(Verdict::Mixed(format!("recovery changed the tree: {} before, {} after", before.listed(), after.listed())))
@@ -112,7 +113,7 @@ impl FirmwareSeen {
             return Ok(());
         }
         fine(name, &self.tree)?;
-        if self.tree != *library {
+        if self.tree != *library && !self.may_turn_apart() {
             return Err(Verdict::Mixed(format!("{name} sees the {} tree, the library the {library} one", self.tree)));
         }
         match &self.kernel {
@@ -122,6 +123,11 @@ impl FirmwareSeen {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Old or new, and not at the same moment as Linux.
+    fn may_turn_apart(&self) -> bool {
+        [Allowance::UBootStalePage, Allowance::OpenFirmwareTornDirent].iter().any(|by| self.allowances.contains(*by))
     }
 
     /// barebox before recovery.
