@@ -44,6 +44,7 @@ mod scan;
 mod summary;
 mod wire;
 
+pub(crate) use files::Contents;
 pub use files::{Files, FirmwareContent, FirmwareEntry, FirmwareKind, MAX_FILE};
 pub use read::{Part, RawBlock};
 pub use scan::Scan;

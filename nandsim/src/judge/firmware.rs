@@ -9,7 +9,7 @@ use super::standard::{ByFirmware, Standard};
 use crate::cache::Cache;
 use crate::chip::{Block, Chip};
 use crate::content::{ContentId, Hasher};
-use crate::firmware::{Firmware, FirmwareError, Part, Scan};
+use crate::firmware::{Contents, Firmware, FirmwareError, Part, Scan};
 use crate::reader::ByReader;
 use crate::verdict::Verdict;
 
@@ -26,6 +26,7 @@ pub(super) struct FirmwareJudge {
     scans: Cache<(ContentId, Option<ContentId>), Arc<Scans>>,
     /// By the ids of what is visible in each eraseblock.
     fits: Cache<(Firmware, ContentId), Arc<Fit>>,
+    contents: [Contents; Firmware::ALL.len()],
     buf: Vec<u8>,
 }
 
@@ -48,7 +49,7 @@ impl FirmwareJudge {
     pub(super) fn new(standard: Arc<Standard>) -> Self {
         let blocks = standard.geometry.blocks() as usize;
         let (scans, fits) = (Cache::new(KNOWN_SCANS * blocks), Cache::new(KNOWN_FITS));
-        Self { standard, scans, fits, buf: Vec::new() }
+        Self { standard, scans, fits, contents: Default::default(), buf: Vec::new() }
     }
 
     /// What each firmware sees, where the library's readers see `library`.
@@ -114,7 +115,9 @@ impl FirmwareJudge {
         let key = (wanted.firmware, hasher.finish());
         self.fits.get(&key).unwrap_or_else(|| {
             let torn_names = scans.iter().any(|scan| scan.has_torn_names());
-            let fit = Arc::new(Fit::of(wanted, &wanted.firmware.files(scans.into_iter()), torn_names));
+            let files = wanted.firmware.files(scans.into_iter());
+            let contents = &mut self.contents[wanted.firmware as usize];
+            let fit = Arc::new(Fit::of(wanted, &files, contents, torn_names));
             self.fits.insert(key, Arc::clone(&fit));
             fit
         })

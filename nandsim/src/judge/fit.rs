@@ -1,10 +1,11 @@
 //! Whether what a firmware sees is the old tree or the new one.
 
 use super::allowance::{Allowance, Allowances};
+use super::kernel::Kernel;
 use super::listing::{self, Listing};
 use super::seen::FirmwareSeen;
 use super::standard::{ByFirmware, Wanted};
-use crate::firmware::{Files, Firmware, FirmwareError};
+use crate::firmware::{Contents, Files, Firmware, FirmwareError};
 use crate::reader::ByReader;
 use crate::verdict::Verdict;
 
@@ -16,9 +17,11 @@ const SHOWN_DIFFERENCES: usize = 4;
 pub(super) enum Fit {
     Fails(FirmwareError),
     Tree {
-        /// What must be allowed for it to be the old tree, or how it differs.
-        old: Result<Allowances, String>,
-        new: Result<Allowances, String>,
+        /// What must be allowed for it to be the old tree, if that is enough.
+        old: Option<Allowances>,
+        new: Option<Allowances>,
+        /// How it differs from both.
+        how: String,
         kernel: KernelFit,
         /// Dirents with bad CRCs are believed.
         torn_names: bool,
@@ -33,32 +36,32 @@ pub(super) struct KernelFit {
 }
 
 impl Fit {
-    pub(super) fn of(wanted: &ByFirmware, files: &Files, torn_names: bool) -> Self {
-        let is = listing::by_firmware(files);
-        let tree = |of: &Wanted| {
-            let differences = || listing::differences(&is, &of.listing, SHOWN_DIFFERENCES).join(", ");
-            wanted.allows(of, &is, torn_names).ok_or_else(differences)
+    pub(super) fn of(wanted: &ByFirmware, files: &Files, contents: &mut Contents, torn_names: bool) -> Self {
+        let is = listing::by_firmware(files, contents);
+        let [old, new] = [&wanted.old, &wanted.new].map(|of| wanted.allows(of, &is, torn_names));
+        let how = match (old, new) {
+            (None, None) => {
+                let list = |of: &Wanted| listing::differences(&is, &of.listing, SHOWN_DIFFERENCES).join(", ");
+                format!("not old ({}) and not new ({})", list(&wanted.old), list(&wanted.new))
+            }
+            _ => String::new(),
         };
-        let kernel = |of: &Wanted| of.kernel.as_ref().map(|kernel| kernel.is_loaded(files));
-        let kernel = KernelFit { old: kernel(&wanted.old), new: kernel(&wanted.new) };
-        Self::Tree { old: tree(&wanted.old), new: tree(&wanted.new), kernel, torn_names }
+        Self::Tree { old, new, how, kernel: KernelFit::of(wanted, files), torn_names }
     }
 
     /// What the firmware sees, where the library's readers see `library`, and whether any page is `unreadable`.
     pub(super) fn seen(&self, firmware: Firmware, library: &ByReader<Verdict>, unreadable: bool) -> FirmwareSeen {
-        let (old, new, kernel, torn_names) = match self {
+        let (old, new, how, kernel, torn_names) = match self {
             Self::Fails(error) => return failed(firmware, error),
-            Self::Tree { old, new, kernel, torn_names } => (old, new, kernel, *torn_names),
+            Self::Tree { old, new, how, kernel, torn_names } => (old, new, how, kernel, *torn_names),
         };
         let librarys = library.of(firmware);
         let (tree, mut allowances) = match (old, new) {
             // The two look alike to it: it is what the library says.
-            (Ok(_), Ok(allowed)) if *librarys == Verdict::New => (Verdict::New, *allowed),
-            (Ok(allowed), _) => (Verdict::Old, *allowed),
-            (Err(_), Ok(allowed)) => (Verdict::New, *allowed),
-            (Err(old), Err(new)) => {
-                (Verdict::Mixed(format!("not old ({old}) and not new ({new})")), Allowances::default())
-            }
+            (Some(_), Some(allowed)) if *librarys == Verdict::New => (Verdict::New, *allowed),
+            (Some(allowed), _) => (Verdict::Old, *allowed),
+            (None, Some(allowed)) => (Verdict::New, *allowed),
+            (None, None) => (Verdict::Mixed(how.clone()), Allowances::default()),
         };
         match (&tree, librarys) {
             (Verdict::Old, Verdict::Old) if library.with_summaries == Verdict::New => {
@@ -81,6 +84,19 @@ fn failed(firmware: Firmware, error: &FirmwareError) -> FirmwareSeen {
 }
 
 impl KernelFit {
+    fn of(wanted: &ByFirmware, files: &Files) -> Self {
+        let fit = |of: &Kernel| of.compared(&Kernel::loaded(files, &of.path));
+        let (old, new) = (wanted.old.kernel.as_ref(), wanted.new.kernel.as_ref());
+        match (old, new) {
+            // Most often it is the same path.
+            (Some(old), Some(new)) if old.path == new.path => {
+                let loaded = Kernel::loaded(files, &old.path);
+                Self { old: Some(old.compared(&loaded)), new: Some(new.compared(&loaded)) }
+            }
+            _ => Self { old: old.map(fit), new: new.map(fit) },
+        }
+    }
+
     /// The kernel must be the one of the tree.
     fn seen(&self, tree: &Verdict) -> Option<Verdict> {
         let is = |fit: &Option<Result<(), Verdict>>| matches!(fit, Some(Ok(())));

@@ -13,7 +13,7 @@ use super::kernel::{self, Kernel};
 use super::library::Expected;
 use super::listing::{self, Listing};
 use crate::chip::{Chip, ChipError};
-use crate::firmware::{Files, Firmware, FirmwareContent, FirmwareEntry, FirmwareError};
+use crate::firmware::{Contents, Files, Firmware, FirmwareContent, FirmwareEntry, FirmwareError};
 use crate::reader::ByReader;
 
 /// What each reader may see of an update's states: what it sees before the update, and after it was done without a cut.
@@ -166,7 +166,8 @@ fn by_firmware(
 ) -> Result<Option<ByFirmware>, StandardError> {
     let Ok(before) = firmware.boot(start, endian) else { return Ok(None) };
     let after = mounted_after(firmware, end, endian)?;
-    let (before_listing, after_listing) = (listing::by_firmware(&before), listing::by_firmware(&after));
+    let [before_listing, after_listing] =
+        [&before, &after].map(|files| listing::by_firmware(files, &mut Contents::default()));
     let deleted = match firmware {
         Firmware::UBoot2015 => before_listing.keys().chain(after_listing.keys()).cloned().collect(),
         _ => BTreeSet::new(),
