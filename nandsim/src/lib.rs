@@ -80,8 +80,8 @@ pub use harness::{
     Workload,
 };
 pub use judge::{
-    Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LibraryJudge, Seen, Standard, StandardError,
-    TurnError, Turns,
+    Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LeftOut, LibraryJudge, Seen, Standard,
+    StandardError, TurnError, Turns,
 };
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use reader::ByReader;

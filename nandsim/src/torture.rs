@@ -76,7 +76,7 @@ impl Torture {
             without_summaries: Expected { old: tree("before", &old.without_summaries)?, new },
         };
         let redone_by_summary = point == CommitPoint::Summary || update.options.commit_point.is_none();
-        let standard = Standard::new(&start, &end, update.endian, expected, None)?;
+        let standard = Standard::new(&start, &end, update.endian, point, expected, None)?;
         let oracle = TreeOracle { point, standard: Arc::new(standard), redone_by_summary };
         let settle = trace.programmed_bytes() > SETTLE_ABOVE;
         let plan = Plan { settle, second: if settle { SecondCuts::None } else { SecondCuts::Some } };

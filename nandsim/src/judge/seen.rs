@@ -43,6 +43,13 @@ impl Seen {
         self.library.named().chain(self.firmware.iter().map(|seen| (seen.firmware.name(), &seen.tree)))
     }
 
+    /// Whether each of [`named`](Self::named) believes summaries.
+    pub(super) fn knowing_summaries(&self) -> Vec<bool> {
+        let library = ByReader { with_summaries: true, without_summaries: false };
+        let firmware = self.firmware.iter().map(|seen| seen.firmware.knows_summaries());
+        library.named().map(|(_, knows)| *knows).chain(firmware).collect()
+    }
+
     /// Whether every reader sees the old tree or the new one, whole, kernel included, and all the same one; only a
     /// *summary* commit may show it to those alone who know summaries.
     ///
