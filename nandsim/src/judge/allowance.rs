@@ -16,7 +16,8 @@ pub enum Allowance {
     UBootStalePage,
     /// Open Firmware believes a torn dirent, and shows its name beside the right ones.
     OpenFirmwareExtraName,
-    /// Open Firmware believes a torn dirent that says what the whole one would: it sees the new tree before Linux does.
+    /// Open Firmware believes a torn dirent in place of the right one: it sees the new tree before Linux does, or misses
+    /// the name and all below it until recovery. It still loads the right kernel.
     OpenFirmwareTornDirent,
     /// Open Firmware aborts on a file, not the kernel, with a hole or LZO in it.
     OpenFirmwareAborts,

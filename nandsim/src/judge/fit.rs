@@ -70,10 +70,13 @@ impl Fit {
             (Verdict::Old, Verdict::New) if unreadable && firmware.is_u_boot() => {
                 allowances.insert(Allowance::UBootStalePage);
             }
-            (Verdict::New, Verdict::Old) if torn_names => allowances.insert(Allowance::OpenFirmwareTornDirent),
+            (Verdict::New, Verdict::Old) | (Verdict::Mixed(_), _) if torn_names => {
+                allowances.insert(Allowance::OpenFirmwareTornDirent);
+            }
             _ => {}
         }
-        FirmwareSeen { firmware, kernel: kernel.seen(&tree), tree, allowances }
+        let kernel = kernel.seen(if tree.is_fine() { &tree } else { librarys });
+        FirmwareSeen { firmware, kernel, tree, allowances }
     }
 }
 

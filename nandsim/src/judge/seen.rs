@@ -119,22 +119,22 @@ impl FirmwareSeen {
         if self.is_unmounted() {
             return Ok(());
         }
-        fine(name, &self.tree)?;
-        if self.tree != *library && !self.may_turn_apart() {
+        let torn = self.allowances.contains(Allowance::OpenFirmwareTornDirent);
+        if !torn {
+            fine(name, &self.tree)?;
+        }
+        let stale = self.allowances.contains(Allowance::UBootStalePage);
+        if self.tree != *library && !torn && !stale {
             return Err(Verdict::Mixed(format!("{name} sees the {} tree, the library the {library} one", self.tree)));
         }
+        let tree = if self.tree.is_fine() { &self.tree } else { library };
         match &self.kernel {
-            Some(kernel) if *kernel != self.tree => {
+            Some(kernel) if kernel != tree => {
                 fine(&format!("{name}, kernel"), kernel)?;
-                Err(Verdict::Mixed(format!("{name} loads the {kernel} kernel from the {} tree", self.tree)))
+                Err(Verdict::Mixed(format!("{name} loads the {kernel} kernel beside the {tree} tree")))
             }
             _ => Ok(()),
         }
-    }
-
-    /// Old or new, and not at the same moment as Linux.
-    fn may_turn_apart(&self) -> bool {
-        [Allowance::UBootStalePage, Allowance::OpenFirmwareTornDirent].iter().any(|by| self.allowances.contains(*by))
     }
 
     /// barebox before recovery.
