@@ -44,6 +44,7 @@ mod scan;
 mod summary;
 mod wire;
 
+pub(crate) use files::Contents;
 pub use files::{Files, FirmwareContent, FirmwareEntry, FirmwareKind, MAX_FILE};
 pub use read::{Part, RawBlock};
 pub use scan::Scan;
@@ -93,7 +94,7 @@ impl Firmware {
         }
     }
 
-    fn is_u_boot(self) -> bool {
+    pub(crate) fn is_u_boot(self) -> bool {
         matches!(self, Self::UBoot2026 | Self::UBoot2015)
     }
 

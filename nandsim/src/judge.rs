@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 mod allowance;
 mod firmware;
+mod fit;
 mod kernel;
 mod library;
 mod listing;
@@ -18,7 +19,7 @@ mod turns;
 pub use allowance::{Allowance, AllowanceCounts, Allowances};
 pub use library::{Expected, LibraryJudge};
 pub use seen::{FirmwareSeen, Seen};
-pub use standard::{Standard, StandardError};
+pub use standard::{LeftOut, Standard, StandardError};
 pub use turns::{TurnError, Turns};
 
 use crate::cache::Cache;

@@ -87,8 +87,8 @@ pub use harness::{
     Workload,
 };
 pub use judge::{
-    Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LibraryJudge, Seen, Standard, StandardError,
-    TurnError, Turns,
+    Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LeftOut, LibraryJudge, Seen, Standard,
+    StandardError, TurnError, Turns,
 };
 pub use parts::{PARTS, Part, PartError, Span, Times, TimesFrom};
 pub use plant::{Plant, PlantError};

@@ -66,7 +66,7 @@ fn wrong_otherwise(torture: &Torture) -> Option<String> {
     }
 }
 
-fn find(plant: &Plant) -> Option<Found> {
+fn find(plant: &'static Plant) -> Option<Found> {
     let torture = match plant.plant(plant.subject(SEED).unwrap()) {
         Ok(torture) => torture,
         Err(PlantError::Found(error)) => return Some(Found { cuts: [None; 2], what: error.to_string() }),

@@ -96,6 +96,9 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
             unreadable => writeln!(text, "  unreadable: {unreadable}"),
         };
     }
+    for (firmware, why) in torture.oracle.standard.left_out() {
+        let _ = writeln!(text, "{} is not asked: {why}", firmware.name());
+    }
     for (allowed, count) in &report.allowed {
         let _ = writeln!(text, "allowed by design, {allowed}: {count}");
     }

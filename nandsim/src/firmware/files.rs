@@ -1,6 +1,7 @@
 //! Names, inodes and contents, from what was scanned.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -68,6 +69,24 @@ pub enum FirmwareContent {
     Failed(FirmwareError),
 }
 
+/// What is in files, and the nodes that it is made of: one firmware's.
+#[derive(Debug, Default)]
+pub(crate) struct Contents(HashMap<u32, (Vec<Arc<Inode>>, FirmwareContent)>);
+
+impl Contents {
+    fn of(&mut self, ino: u32, nodes: &[Arc<Inode>], read: impl FnOnce() -> FirmwareContent) -> FirmwareContent {
+        let same = |known: &[Arc<Inode>]| known.iter().map(Arc::as_ptr).eq(nodes.iter().map(Arc::as_ptr));
+        match self.0.get(&ino) {
+            Some((known, content)) if same(known) => content.clone(),
+            _ => {
+                let content = read();
+                self.0.insert(ino, (nodes.to_vec(), content.clone()));
+                content
+            }
+        }
+    }
+}
+
 /// A file system as a firmware sees it.
 #[derive(Debug)]
 pub struct Files {
@@ -75,7 +94,7 @@ pub struct Files {
     /// Inode number of each live name, by directory.
     names: HashMap<u32, BTreeMap<Vec<u8>, u32>>,
     /// In the order of the flash.
-    nodes: HashMap<u32, Vec<Inode>>,
+    nodes: HashMap<u32, Vec<Arc<Inode>>>,
     /// Directory of the newest dirent that leads to an inode, whether that dirent counts or not.
     homes: HashMap<u32, (i64, u32)>,
 }
@@ -84,9 +103,9 @@ impl Firmware {
     /// The file system in eraseblocks given in the order of the flash.
     #[must_use]
     pub fn files<'s>(self, scans: impl Iterator<Item = &'s Scan> + Clone) -> Files {
-        let mut nodes: HashMap<u32, Vec<Inode>> = HashMap::new();
+        let mut nodes: HashMap<u32, Vec<Arc<Inode>>> = HashMap::new();
         for node in scans.clone().flat_map(|scan| &scan.inodes) {
-            nodes.entry(node.ino).or_default().push(node.clone());
+            nodes.entry(node.ino).or_default().push(Arc::clone(node));
         }
         let mut homes = HashMap::new();
         let mut parents = HashSet::from([ROOT]);
@@ -165,22 +184,31 @@ impl Files {
     /// The node whose metadata counts.
     fn newest(&self, ino: u32) -> Option<&Inode> {
         let counts = |node: &&Inode| node.data.is_some() || self.firmware.is_u_boot();
-        self.nodes
-            .get(&ino)?
+        self.nodes_of(ino)
             .iter()
+            .map(Arc::as_ref)
             .filter(counts)
             .reduce(|newest, node| if self.firmware.supersedes((node.version, newest.version)) { node } else { newest })
+    }
+
+    /// In the order of the flash.
+    fn nodes_of(&self, ino: u32) -> &[Arc<Inode>] {
+        self.nodes.get(&ino).map_or(&[], Vec::as_slice)
     }
 
     /// Every name; the root's is empty, others have no slash in front.
     #[must_use]
     pub fn tree(&self) -> BTreeMap<Vec<u8>, FirmwareEntry> {
+        self.tree_with(&mut Contents::default())
+    }
+
+    /// The same. What is in files that consist of the nodes of last time is not read again.
+    pub(crate) fn tree_with(&self, contents: &mut Contents) -> BTreeMap<Vec<u8>, FirmwareEntry> {
         let mut tree = BTreeMap::new();
-        let mut contents = HashMap::new();
         let mut entered = HashSet::new();
         let mut todo = vec![(Vec::new(), ROOT)];
         while let Some((path, ino)) = todo.pop() {
-            let entry = self.entry(ino, &mut contents);
+            let entry = self.entry(ino, contents);
             if entry.kind == FirmwareKind::Directory && path.len() <= MAX_PATH && entered.insert(ino) {
                 for (name, child) in self.names.get(&ino).into_iter().flatten().rev() {
                     let path = if path.is_empty() { name.clone() } else { [&path, &b"/"[..], name].concat() };
@@ -193,9 +221,9 @@ impl Files {
         tree
     }
 
-    fn entry(&self, ino: u32, contents: &mut HashMap<u32, FirmwareContent>) -> FirmwareEntry {
+    fn entry(&self, ino: u32, contents: &mut Contents) -> FirmwareEntry {
         let kind = self.kind(ino);
-        let content = contents.entry(ino).or_insert_with(|| self.content(ino, kind)).clone();
+        let content = contents.of(ino, self.nodes_of(ino), || self.content(ino, kind));
         match self.newest(ino) {
             Some(node) => FirmwareEntry {
                 kind,
@@ -235,9 +263,8 @@ impl Files {
 
     /// Bytes of a file or symlink, if they are not more than `most`.
     pub(super) fn bytes(&self, ino: u32, most: u32) -> Result<Vec<u8>, FirmwareError> {
-        let nodes = self.nodes.get(&ino).map_or(&[][..], Vec::as_slice);
         let mut size = self.newest(ino).ok_or(FirmwareError::Damaged)?.size;
-        let extents = self.extents(nodes);
+        let extents = self.extents(self.nodes_of(ino));
         if self.firmware == Firmware::Barebox {
             size = size.min(extents.end());
         }
@@ -255,8 +282,8 @@ impl Files {
     }
 
     /// Which node each byte comes from.
-    fn extents<'n>(&self, nodes: &'n [Inode]) -> Extents<&'n Inode> {
-        let mut good: Vec<&Inode> = nodes.iter().filter(|node| node.data.is_some()).collect();
+    fn extents<'n>(&self, nodes: &'n [Arc<Inode>]) -> Extents<&'n Inode> {
+        let mut good: Vec<&Inode> = nodes.iter().map(Arc::as_ref).filter(|node| node.data.is_some()).collect();
         if self.firmware == Firmware::OpenFirmware {
             // Of equal versions the first is to be on top.
             good.reverse();

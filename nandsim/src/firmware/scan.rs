@@ -18,7 +18,7 @@ const INCOMPATIBLE: u16 = 0xc000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Scan {
     pub(super) dirents: Vec<Dirent>,
-    pub(super) inodes: Vec<Inode>,
+    pub(super) inodes: Vec<Arc<Inode>>,
     torn_names: bool,
 }
 
@@ -29,7 +29,7 @@ impl Scan {
         self.torn_names
     }
 
-    pub(super) fn listed(dirents: Vec<Dirent>, inodes: Vec<Inode>) -> Self {
+    pub(super) fn listed(dirents: Vec<Dirent>, inodes: Vec<Arc<Inode>>) -> Self {
         Self { dirents, inodes, torn_names: false }
     }
 }
@@ -129,7 +129,7 @@ impl Sweep {
 struct Found {
     /// Each with whether its CRCs hold.
     dirents: Vec<(Dirent, bool)>,
-    inodes: Vec<Inode>,
+    inodes: Vec<Arc<Inode>>,
     incompatible: Option<u16>,
 }
 
@@ -139,7 +139,7 @@ impl Found {
         let fields = Fields { bytes, ..block };
         match header.nodetype {
             node::DIRENT => self.dirents.extend(Dirent::read(fields)),
-            node::INODE => self.inodes.extend(Inode::read(fields)),
+            node::INODE => self.inodes.extend(Inode::read(fields).map(Arc::new)),
             node::CLEANMARKER | node::PADDING | node::SUMMARY | node::XATTR | node::XREF => {}
             unknown if unknown & INCOMPATIBLE == INCOMPATIBLE => {
                 self.incompatible.get_or_insert(unknown);

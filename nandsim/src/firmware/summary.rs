@@ -1,5 +1,7 @@
 //! The summary at an eraseblock's end.
 
+use std::sync::Arc;
+
 use super::node::{self, Dirent, Header, Inode};
 use super::scan::Scan;
 use super::wire::Fields;
@@ -41,11 +43,11 @@ impl Entries<'_> {
     }
 
     /// Length of the entry.
-    fn entry(&self, at: usize, dirents: &mut Vec<Dirent>, inodes: &mut Vec<Inode>) -> Option<usize> {
+    fn entry(&self, at: usize, dirents: &mut Vec<Dirent>, inodes: &mut Vec<Arc<Inode>>) -> Option<usize> {
         let entry = Fields { bytes: self.list.bytes.get(at..)?, ..self.list };
         match entry.half(0)? {
             node::INODE => {
-                inodes.extend(self.inode(entry.word(10)?));
+                inodes.extend(self.inode(entry.word(10)?).map(Arc::new));
                 entry.part(0, 18).map(<[u8]>::len)
             }
             node::DIRENT => {

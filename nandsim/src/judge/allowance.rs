@@ -9,10 +9,16 @@ use serde::{Serialize, Serializer};
 pub enum Allowance {
     /// A reader without summaries keeps the old tree where a summary commits the new one.
     NoSummaries,
-    /// barebox fails to mount while a page of a visible eraseblock cannot be read: until recovery.
+    /// barebox fails to mount while a page of a visible eraseblock cannot be read: until recovery, but for one beside a
+    /// *dirent* commit.
     BareboxUnreadable,
+    /// U-Boot keeps the old tree where Linux takes a *dirent* commit from a page that error correction gives up on.
+    UBootStalePage,
     /// Open Firmware believes a torn dirent, and shows its name beside the right ones.
     OpenFirmwareExtraName,
+    /// Open Firmware believes a torn dirent in place of the right one: it sees the new tree before Linux does, or misses
+    /// the name and all below it until recovery. It still loads the right kernel.
+    OpenFirmwareTornDirent,
     /// Open Firmware aborts on a file, not the kernel, with a hole or LZO in it.
     OpenFirmwareAborts,
     /// U-Boot 2015 shows deleted names while their inodes last.
@@ -25,10 +31,12 @@ pub enum Allowance {
 
 impl Allowance {
     /// Each once.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NoSummaries,
         Self::BareboxUnreadable,
+        Self::UBootStalePage,
         Self::OpenFirmwareExtraName,
+        Self::OpenFirmwareTornDirent,
         Self::OpenFirmwareAborts,
         Self::UBoot2015Deleted,
         Self::UBootLongName,
@@ -41,7 +49,9 @@ impl Allowance {
         match self {
             Self::NoSummaries => "no-summaries",
             Self::BareboxUnreadable => "barebox-unreadable",
+            Self::UBootStalePage => "u-boot-stale-page",
             Self::OpenFirmwareExtraName => "open-firmware-extra-name",
+            Self::OpenFirmwareTornDirent => "open-firmware-torn-dirent",
             Self::OpenFirmwareAborts => "open-firmware-aborts",
             Self::UBoot2015Deleted => "u-boot-2015-deleted",
             Self::UBootLongName => "u-boot-long-name",
@@ -58,7 +68,7 @@ impl fmt::Display for Allowance {
 
 /// A set of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowances(u8);
+pub struct Allowances(u16);
 
 impl Allowances {
     /// Adds one.

@@ -3,14 +3,13 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::allowance::{Allowance, Allowances};
-use super::listing::{self, Listing};
+use super::fit::Fit;
 use super::seen::FirmwareSeen;
-use super::standard::{ByFirmware, Standard, Wanted};
+use super::standard::{ByFirmware, Standard};
 use crate::cache::Cache;
 use crate::chip::{Block, Chip};
 use crate::content::{ContentId, Hasher};
-use crate::firmware::{Files, Firmware, FirmwareError, Part, Scan};
+use crate::firmware::{Contents, Firmware, FirmwareError, Part, Scan};
 use crate::reader::ByReader;
 use crate::verdict::Verdict;
 
@@ -18,8 +17,6 @@ use crate::verdict::Verdict;
 const KNOWN_SCANS: usize = 8;
 /// Trees of each firmware whose fit is kept.
 const KNOWN_FITS: usize = 1 << 12;
-/// Differences that a description lists.
-const SHOWN_DIFFERENCES: usize = 4;
 
 /// The eyes of all firmware.
 #[derive(Debug)]
@@ -29,6 +26,7 @@ pub(super) struct FirmwareJudge {
     scans: Cache<(ContentId, Option<ContentId>), Arc<Scans>>,
     /// By the ids of what is visible in each eraseblock.
     fits: Cache<(Firmware, ContentId), Arc<Fit>>,
+    contents: [Contents; Firmware::ALL.len()],
     buf: Vec<u8>,
 }
 
@@ -47,32 +45,20 @@ struct Scanned {
     id: ContentId,
 }
 
-/// How what a firmware sees fits what it may see.
-#[derive(Debug)]
-enum Fit {
-    Fails(FirmwareError),
-    Tree { old: Result<Allowances, String>, new: Result<Allowances, String>, kernel: KernelFit },
-}
-
-/// `None` if there is no kernel to be loaded.
-#[derive(Debug)]
-struct KernelFit {
-    old: Option<Result<(), Verdict>>,
-    new: Option<Result<(), Verdict>>,
-}
-
 impl FirmwareJudge {
     pub(super) fn new(standard: Arc<Standard>) -> Self {
         let blocks = standard.geometry.blocks() as usize;
         let (scans, fits) = (Cache::new(KNOWN_SCANS * blocks), Cache::new(KNOWN_FITS));
-        Self { standard, scans, fits, buf: Vec::new() }
+        Self { standard, scans, fits, contents: Default::default(), buf: Vec::new() }
     }
 
     /// What each firmware sees, where the library's readers see `library`.
     pub(super) fn seen(&mut self, chip: &Chip, library: &ByReader<Verdict>) -> Vec<FirmwareSeen> {
         let blocks = self.scans(chip);
+        let unreadable = blocks.iter().any(|block| block.needs_before);
         let standard = Arc::clone(&self.standard);
-        standard.firmware.iter().map(|wanted| self.fit(wanted, &blocks).seen(wanted.firmware, library)).collect()
+        let fits = standard.firmware.iter().map(|wanted| (wanted.firmware, self.fit(wanted, &blocks)));
+        fits.map(|(firmware, fit)| fit.seen(firmware, library, unreadable)).collect()
     }
 
     fn scans(&mut self, chip: &Chip) -> Vec<Arc<Scans>> {
@@ -130,7 +116,8 @@ impl FirmwareJudge {
         self.fits.get(&key).unwrap_or_else(|| {
             let torn_names = scans.iter().any(|scan| scan.has_torn_names());
             let files = wanted.firmware.files(scans.into_iter());
-            let fit = Arc::new(Fit::of(wanted, &files, torn_names));
+            let contents = &mut self.contents[wanted.firmware as usize];
+            let fit = Arc::new(Fit::of(wanted, &files, contents, torn_names));
             self.fits.insert(key, Arc::clone(&fit));
             fit
         })
@@ -157,78 +144,4 @@ fn visible(scan: &Scan, buf: &mut Vec<u8>) -> ContentId {
     let mut hasher = Hasher::new();
     hasher.update(buf);
     hasher.finish()
-}
-
-impl Fit {
-    fn of(wanted: &ByFirmware, files: &Files, torn_names: bool) -> Self {
-        let is = listing::by_firmware(files);
-        let tree = |of: &Wanted| {
-            wanted.allows(of, &is, torn_names).ok_or_else(|| {
-                let differences = listing::differences(&is, &of.listing, SHOWN_DIFFERENCES);
-                differences.join(", ")
-            })
-        };
-        let kernel = |of: &Wanted| of.kernel.as_ref().map(|kernel| kernel.is_loaded(files));
-        let kernel = KernelFit { old: kernel(&wanted.old), new: kernel(&wanted.new) };
-        Self::Tree { old: tree(&wanted.old), new: tree(&wanted.new), kernel }
-    }
-
-    fn seen(&self, firmware: Firmware, library: &ByReader<Verdict>) -> FirmwareSeen {
-        let (old, new, kernel) = match self {
-            Self::Fails(error) => return failed(firmware, error),
-            Self::Tree { old, new, kernel } => (old, new, kernel),
-        };
-        let (tree, mut allowances) = match (old, new) {
-            // The two look alike to it: it is what the library says.
-            (Ok(_), Ok(allowed)) if *library.of(firmware) == Verdict::New => (Verdict::New, *allowed),
-            (Ok(allowed), _) => (Verdict::Old, *allowed),
-            (Err(_), Ok(allowed)) => (Verdict::New, *allowed),
-            (Err(old), Err(new)) => {
-                (Verdict::Mixed(format!("not old ({old}) and not new ({new})")), Allowances::default())
-            }
-        };
-        if tree == Verdict::Old && !firmware.knows_summaries() && library.with_summaries == Verdict::New {
-            allowances.insert(Allowance::NoSummaries);
-        }
-        FirmwareSeen { firmware, kernel: kernel.seen(&tree), tree, allowances }
-    }
-}
-
-fn failed(firmware: Firmware, error: &FirmwareError) -> FirmwareSeen {
-    let by_design = (firmware, error) == (Firmware::Barebox, &FirmwareError::Unreadable);
-    let allowances = by_design.then_some(Allowance::BareboxUnreadable).into_iter().collect();
-    FirmwareSeen { firmware, tree: Verdict::Unreadable(error.to_string()), kernel: None, allowances }
-}
-
-impl KernelFit {
-    /// The kernel must be the one of the tree.
-    fn seen(&self, tree: &Verdict) -> Option<Verdict> {
-        let is = |fit: &Option<Result<(), Verdict>>| matches!(fit, Some(Ok(())));
-        let of_tree = if *tree == Verdict::New { &self.new } else { &self.old };
-        match of_tree {
-            None => None,
-            Some(Ok(())) => Some(if *tree == Verdict::New { Verdict::New } else { Verdict::Old }),
-            Some(Err(_)) if is(&self.new) => Some(Verdict::New),
-            Some(Err(_)) if is(&self.old) => Some(Verdict::Old),
-            Some(Err(wrong)) => Some(wrong.clone()),
-        }
-    }
-}
-
-impl ByFirmware {
-    /// What must be allowed for the tree to be the one wanted; `None` if that is not enough.
-    fn allows(&self, wanted: &Wanted, is: &Listing, torn_names: bool) -> Option<Allowances> {
-        if !wanted.listing.iter().all(|(path, entry)| is.get(path) == Some(entry)) {
-            return None;
-        }
-        let mut allowances = wanted.allowances;
-        for path in is.keys().filter(|path| !wanted.listing.contains_key(*path)) {
-            match self.firmware {
-                Firmware::UBoot2015 if self.deleted.contains(path) => allowances.insert(Allowance::UBoot2015Deleted),
-                Firmware::OpenFirmware if torn_names => allowances.insert(Allowance::OpenFirmwareExtraName),
-                _ => return None,
-            }
-        }
-        Some(allowances)
-    }
 }

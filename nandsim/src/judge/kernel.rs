@@ -48,13 +48,13 @@ impl Kernel {
         }
     }
 
-    /// Whether it is what the firmware loads now.
-    pub(super) fn is_loaded(&self, files: &Files) -> Result<(), Verdict> {
-        let path = show_path(&self.path);
-        match Self::loaded(files, &self.path) {
-            Ok(found) if found == *self => Ok(()),
-            Ok(_) => Err(Verdict::Mixed(format!("{path} is neither the old kernel nor the new one"))),
-            Err(error) => Err(Verdict::Unreadable(format!("{path}: {error}"))),
+    /// Whether it is what the firmware loads.
+    pub(super) fn compared(&self, loaded: &Result<Self, FirmwareError>) -> Result<(), Verdict> {
+        let path = || show_path(&self.path);
+        match loaded {
+            Ok(loaded) if loaded == self => Ok(()),
+            Ok(_) => Err(Verdict::Mixed(format!("{} is neither the old kernel nor the new one", path()))),
+            Err(error) => Err(Verdict::Unreadable(format!("{}: {error}", path()))),
         }
     }
 }

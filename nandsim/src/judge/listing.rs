@@ -10,14 +10,14 @@ use jffs2_tx::tree::{Tree, show_path};
 use sha2::{Digest, Sha256};
 
 use crate::chip::{Chip, ChipError};
-use crate::firmware::{Files, FirmwareContent, FirmwareEntry, FirmwareKind, MAX_FILE};
+use crate::firmware::{Contents, Files, FirmwareContent, FirmwareEntry, FirmwareKind, MAX_FILE};
 
 /// What each name leads to; the root's is empty, others have no slash in front.
 pub(super) type Listing = BTreeMap<Vec<u8>, FirmwareEntry>;
 
 /// As a firmware shows it.
-pub(super) fn by_firmware(files: &Files) -> Listing {
-    without_directory_times(files.tree())
+pub(super) fn by_firmware(files: &Files, contents: &mut Contents) -> Listing {
+    without_directory_times(files.tree_with(contents))
 }
 
 /// As the library's reader shows it.

@@ -43,6 +43,13 @@ impl Seen {
         self.library.named().chain(self.firmware.iter().map(|seen| (seen.firmware.name(), &seen.tree)))
     }
 
+    /// Whether each of [`named`](Self::named) believes summaries.
+    pub(super) fn knowing_summaries(&self) -> Vec<bool> {
+        let library = ByReader { with_summaries: true, without_summaries: false };
+        let firmware = self.firmware.iter().map(|seen| seen.firmware.knows_summaries());
+        library.named().map(|(_, knows)| *knows).chain(firmware).collect()
+    }
+
     /// Whether every reader sees the old tree or the new one, whole, kernel included, and all the same one; only a
     /// *summary* commit may show it to those alone who know summaries.
     ///
@@ -57,13 +64,14 @@ impl Seen {
         Err(Verdict::Mixed(format!("readers see different trees: {}", self.listed())))
     }
 
-    /// Whether recovery has left the tree alone; barebox must mount after it.
+    /// Whether recovery has left the tree alone; barebox must mount after it, unless a *dirent* commits.
     ///
     /// # Errors
     /// What has changed.
-    pub fn kept_by_recovery(before: &Self, after: &Self) -> Result<(), Verdict> {
+    pub fn kept_by_recovery(before: &Self, after: &Self, point: CommitPoint) -> Result<(), Verdict> {
         after.firmware_agrees()?;
-        if before.library == after.library && !after.allowances().contains(Allowance::BareboxUnreadable) {
+        let mounts = point == CommitPoint::Dirent || !after.allowances().contains(Allowance::BareboxUnreadable);
+        if before.library == after.library && mounts {
             return Ok(());
         }
         Err(Verdict::Mixed(format!("recovery changed the tree: {} before, {} after", before.listed(), after.listed())))
@@ -111,14 +119,19 @@ impl FirmwareSeen {
         if self.is_unmounted() {
             return Ok(());
         }
-        fine(name, &self.tree)?;
-        if self.tree != *library {
+        let torn = self.allowances.contains(Allowance::OpenFirmwareTornDirent);
+        if !torn {
+            fine(name, &self.tree)?;
+        }
+        let stale = self.allowances.contains(Allowance::UBootStalePage);
+        if self.tree != *library && !torn && !stale {
             return Err(Verdict::Mixed(format!("{name} sees the {} tree, the library the {library} one", self.tree)));
         }
+        let tree = if self.tree.is_fine() { &self.tree } else { library };
         match &self.kernel {
-            Some(kernel) if *kernel != self.tree => {
+            Some(kernel) if kernel != tree => {
                 fine(&format!("{name}, kernel"), kernel)?;
-                Err(Verdict::Mixed(format!("{name} loads the {kernel} kernel from the {} tree", self.tree)))
+                Err(Verdict::Mixed(format!("{name} loads the {kernel} kernel beside the {tree} tree")))
             }
             _ => Ok(()),
         }

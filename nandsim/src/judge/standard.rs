@@ -6,14 +6,14 @@ use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{Flash, Geometry};
 use jffs2_tx::tree::show_path;
 use jffs2_tx::tx::recover;
-use jffs2_tx::wire::Endian;
+use jffs2_tx::wire::{CommitPoint, Endian};
 
 use super::allowance::{Allowance, Allowances};
 use super::kernel::{self, Kernel};
 use super::library::Expected;
 use super::listing::{self, Listing};
 use crate::chip::{Chip, ChipError};
-use crate::firmware::{Files, Firmware, FirmwareContent, FirmwareEntry, FirmwareError};
+use crate::firmware::{Contents, Files, Firmware, FirmwareContent, FirmwareEntry, FirmwareError, Part};
 use crate::reader::ByReader;
 
 /// What each reader may see of an update's states: what it sees before the update, and after it was done without a cut.
@@ -25,6 +25,18 @@ pub struct Standard {
     /// What the library's readers may see.
     pub library: ByReader<Expected>,
     pub(super) firmware: Vec<ByFirmware>,
+    left_out: Vec<(Firmware, LeftOut)>,
+}
+
+/// Why a firmware is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeftOut {
+    /// It cannot be what boots the device.
+    #[error("it does not mount the flash before the update")]
+    NotMounted,
+    /// `FORMAT.md`, section 6: a commit block hides nothing from it.
+    #[error("it wants more blank bytes at the head of an empty eraseblock than eraseblocks of this size have to spare")]
+    SmallHead,
 }
 
 /// What one firmware may see.
@@ -111,8 +123,7 @@ impl Standard {
     /// For an update that led from one state to another; `library`: what the library's readers may see of it. `kernel`:
     /// path of the file that firmware loads; without it, the first of the usual ones.
     ///
-    /// A firmware that does not mount the flash before the update is left out; one that does not load the kernel before
-    /// it is not asked for the kernel.
+    /// A firmware that does not load the kernel before the update is not asked for the kernel after it.
     ///
     /// # Errors
     /// [`StandardError`].
@@ -120,6 +131,7 @@ impl Standard {
         start: &Chip,
         end: &Chip,
         endian: Endian,
+        point: CommitPoint,
         library: ByReader<Expected>,
         kernel: Option<&[u8]>,
     ) -> Result<Self, StandardError> {
@@ -136,16 +148,29 @@ impl Standard {
         if let (Some(given), [None, None]) = (kernel, &paths) {
             return Err(StandardError::NoKernel(show_path(given)));
         }
-        let chips = [start, end];
-        let firmware = Firmware::ALL
-            .into_iter()
-            .filter_map(|firmware| by_firmware(firmware, chips, endian, by_library.of(firmware), &paths).transpose());
-        Ok(Self { geometry: *start.geometry(), endian, library, firmware: firmware.collect::<Result<_, _>>()? })
+        let geometry = *start.geometry();
+        let mut standard = Self { geometry, endian, library, firmware: Vec::new(), left_out: Vec::new() };
+        for of in Firmware::ALL {
+            match boots(of, start, endian, point) {
+                Ok(before) => {
+                    let known = by_library.of(of);
+                    standard.firmware.push(by_firmware(of, &before, end, endian, known, &paths)?);
+                }
+                Err(why) => standard.left_out.push((of, why)),
+            }
+        }
+        Ok(standard)
     }
 
     /// The firmware that is asked.
     pub fn firmware(&self) -> impl Iterator<Item = Firmware> {
         self.firmware.iter().map(|of| of.firmware)
+    }
+
+    /// The firmware that is not.
+    #[must_use]
+    pub fn left_out(&self) -> &[(Firmware, LeftOut)] {
+        &self.left_out
     }
 }
 
@@ -156,17 +181,26 @@ impl<T> ByReader<T> {
     }
 }
 
-/// `None` if it does not mount the flash before the update.
+/// The flash before the update.
+fn boots(firmware: Firmware, start: &Chip, endian: Endian, point: CommitPoint) -> Result<Files, LeftOut> {
+    let part = Part::of(start.geometry(), endian);
+    if point != CommitPoint::Dirent && firmware.blank_head(&part) > start.geometry().blank_head() as usize {
+        return Err(LeftOut::SmallHead);
+    }
+    firmware.boot(start, endian).map_err(|_| LeftOut::NotMounted)
+}
+
 fn by_firmware(
     firmware: Firmware,
-    [start, end]: [&Chip; 2],
+    before: &Files,
+    end: &Chip,
     endian: Endian,
     library: &Library,
     [old_kernel, new_kernel]: &[Option<Vec<u8>>; 2],
-) -> Result<Option<ByFirmware>, StandardError> {
-    let Ok(before) = firmware.boot(start, endian) else { return Ok(None) };
+) -> Result<ByFirmware, StandardError> {
     let after = mounted_after(firmware, end, endian)?;
-    let (before_listing, after_listing) = (listing::by_firmware(&before), listing::by_firmware(&after));
+    let [before_listing, after_listing] =
+        [before, &after].map(|files| listing::by_firmware(files, &mut Contents::default()));
     let deleted = match firmware {
         Firmware::UBoot2015 => before_listing.keys().chain(after_listing.keys()).cloned().collect(),
         _ => BTreeSet::new(),
@@ -180,7 +214,7 @@ fn by_firmware(
             unseen(firmware, library.new.clone())
         }
     };
-    old.kernel = old_kernel.as_ref().and_then(|path| Kernel::loaded(&before, path).ok());
+    old.kernel = old_kernel.as_ref().and_then(|path| Kernel::loaded(before, path).ok());
     new.kernel = match (&old.kernel, new_kernel) {
         (None, _) if old_kernel.is_some() => None,
         (_, None) => None,
@@ -190,7 +224,7 @@ fn by_firmware(
         }
         (_, Some(path)) => Kernel::listed(&new.listing, path),
     };
-    Ok(Some(ByFirmware { firmware, old, new, deleted }))
+    Ok(ByFirmware { firmware, old, new, deleted })
 }
 
 /// barebox may need recovery first.

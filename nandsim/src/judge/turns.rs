@@ -5,7 +5,6 @@ use jffs2_tx::wire::CommitPoint;
 use super::Judge;
 use crate::chip::Chip;
 use crate::cut::{Cut, Tear, Walker};
-use crate::firmware::Firmware;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
 
@@ -64,17 +63,15 @@ impl Turns {
                 }
             }
         }
+        let knowing = judge.verdicts(start).knowing_summaries();
         let turns = Self { by_reader };
-        if turns.are_one(point) { Ok(turns) } else { Err(TurnError::Apart(turns.by_reader)) }
+        let must: Vec<_> = knowing.iter().map(|knows| *knows || point != CommitPoint::Summary).collect();
+        if turns.are_one(&must) { Ok(turns) } else { Err(TurnError::Apart(turns.by_reader)) }
     }
 
-    /// Whether all that can see the commit see it at the same operation.
-    fn are_one(&self, point: CommitPoint) -> bool {
-        let blind = |reader: &str| {
-            let firmware = Firmware::ALL.into_iter().find(|firmware| firmware.name() == reader);
-            point == CommitPoint::Summary && firmware.is_some_and(|firmware| !firmware.knows_summaries())
-        };
-        let mut turns = self.by_reader.iter().filter(|(reader, _)| !blind(reader)).map(|(_, turn)| *turn);
+    /// Whether all that must see the commit see it at the same operation.
+    fn are_one(&self, must: &[bool]) -> bool {
+        let mut turns = self.by_reader.iter().zip(must).filter(|(_, must)| **must).map(|((_, turn), _)| *turn);
         turns.next().is_some_and(|first| first.is_some() && turns.all(|turn| turn == first))
     }
 }

@@ -1,12 +1,13 @@
 //! Recorded updates of the samples on flash of many shapes.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use jffs2_tx::flash::{Flash, FlashKind};
 use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::{CommitPoint, Endian};
-use nandsim::{Chip, Cut, Report, Sample, SecondCuts, Shape, Torture, Update, cuts_all, cuts_sampled};
+use nandsim::{Chip, Cut, Judge, Report, Sample, SecondCuts, Shape, Torture, Update, Walker, cuts_all, cuts_sampled};
 
 pub(crate) const SEED: u64 = 5;
 
@@ -37,6 +38,18 @@ pub(crate) fn recorded(shape: Shape, sample: Sample, point: Option<CommitPoint>)
 pub(crate) fn without_second_cuts(mut torture: Torture) -> Torture {
     torture.plan.second = SecondCuts::None;
     torture
+}
+
+pub(crate) fn judge(torture: &Torture) -> Judge {
+    Judge::new(Arc::clone(&torture.oracle.standard))
+}
+
+/// The states after one of so many cuts, and after each of the last `all` ones.
+pub(crate) fn states(torture: &Torture, every: usize, all: usize) -> impl Iterator<Item = (Cut, Chip)> + '_ {
+    let count = cuts_all(&torture.trace).count();
+    let taken = move |i: usize| i.is_multiple_of(every) || i + all >= count;
+    let cuts = cuts_all(&torture.trace).enumerate().filter(move |(i, _)| taken(*i)).map(|(_, cut)| cut);
+    Walker::new(torture.start.clone(), &torture.trace, torture.seed, cuts)
 }
 
 pub(crate) fn run(torture: &Torture, cuts: impl Iterator<Item = Cut> + Send) -> Report {
