@@ -5,6 +5,8 @@
 //!   one cleanmarker before the first page. NOR with ECC (write units above 4 bytes): each unit once, in any order.
 //!   [`Rules`] says where a part is more generous or stricter.
 //! - An eraseblock whose erase was interrupted is weak: later programs lose bits until it is erased completely.
+//! - Cells may be unstable where an operation was interrupted: they read differently from read to read, until they are programmed or
+//!   erased completely.
 //!
 //! Eraseblocks are shared between copies of a chip until one changes them, so copies are cheap.
 
@@ -24,11 +26,13 @@ mod rules;
 mod scans;
 #[cfg(test)]
 mod tests;
+mod unstable;
 
 pub use block::OobState;
 pub(crate) use block::{Block, is_blank};
 pub use error::ChipError;
 pub use rules::{Pairing, Rules};
+use unstable::Moment;
 
 /// About one bit in 2^5 does not stick in a weak eraseblock, or where a program loses bits.
 const LOST_BITS_RARITY: u32 = 5;
@@ -43,6 +47,9 @@ pub struct Chip {
     plan: Plan,
     counters: Counters,
     reads: AtomicU64,
+    power_up: u64,
+    /// [`Counters::reads`] when the power came on.
+    reads_before: u64,
     violation: Option<ChipError>,
 }
 
@@ -89,6 +96,8 @@ impl Chip {
             plan: Plan::default(),
             counters: Counters::default(),
             reads: AtomicU64::new(0),
+            power_up: 0,
+            reads_before: 0,
             violation: None,
         }
     }
@@ -150,7 +159,40 @@ impl Chip {
         }
     }
 
-    /// The cells of an eraseblock, without a copy; nothing for one outside the chip.
+    /// The same chip when its power comes on for the `n`-th time: unstable cells read in another way.
+    #[must_use]
+    pub fn powered_up(&self, n: u64) -> Self {
+        let copy = self.clone();
+        Self { power_up: n, reads_before: copy.reads.load(Ordering::Relaxed), ..copy }
+    }
+
+    /// The chip as a reader sees it that now reads everything once: unstable cells are what they read as. To look at,
+    /// whatever the order of reads, and not to go on with: what programs and erases would do to those cells is lost.
+    #[must_use]
+    pub fn as_read(&self) -> Self {
+        let mut seen = self.clone();
+        let read = self.reads_since_power_up();
+        for (index, block) in (0..).zip(&mut seen.blocks).filter(|(_, block)| block.is_unstable()) {
+            *block = Arc::new(block.as_read(self.moment(index, read)));
+        }
+        seen
+    }
+
+    /// Whether any cells are unstable: equal ids do not promise equal reads then, unless the power has just come on.
+    #[must_use]
+    pub fn is_unstable(&self) -> bool {
+        self.blocks.iter().any(|block| block.is_unstable())
+    }
+
+    fn reads_since_power_up(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed).saturating_sub(self.reads_before)
+    }
+
+    fn moment(&self, block: u32, read: u64) -> Moment {
+        Moment { seed: self.seed, block, power_up: self.power_up, read }
+    }
+
+    /// The cells of an eraseblock, without a copy, unstable ones as zeros; nothing for one outside the chip.
     #[must_use]
     pub fn block_data(&self, block: u32) -> &[u8] {
         self.blocks.get(block as usize).map_or(&[], |block| block.data())
@@ -161,7 +203,7 @@ impl Chip {
         (0..).zip(&self.blocks).filter(|(_, block)| !block.bad).map(|(i, block)| (i, &**block))
     }
 
-    /// All cells.
+    /// All cells, unstable ones as zeros.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         self.blocks.iter().flat_map(|block| block.data()).copied().collect()
@@ -196,11 +238,21 @@ impl Chip {
         result
     }
 
-    /// Identifies an eraseblock's content, ECC, OOB and health: equal ids behave alike. Computed once per content.
-    /// The id of nothing for an eraseblock outside the chip.
+    /// Identifies an eraseblock's content, ECC, OOB and health, and the power-up where cells are unstable: equal ids behave
+    /// alike. Computed once per content. The id of nothing for an eraseblock outside the chip.
     #[must_use]
     pub fn block_id(&self, block: u32) -> ContentId {
-        self.blocks.get(block as usize).map_or(Hasher::new().finish(), |block| block.id())
+        self.blocks.get(block as usize).map_or(Hasher::new().finish(), |block| self.id_now(block))
+    }
+
+    fn id_now(&self, block: &Block) -> ContentId {
+        if !block.is_unstable() {
+            return block.id();
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(&block.id().0.to_le_bytes());
+        hasher.update(&self.power_up.to_le_bytes());
+        hasher.finish()
     }
 
     /// Identifies the content of the whole chip.
@@ -208,7 +260,7 @@ impl Chip {
     pub fn content_id(&self) -> ContentId {
         let mut hasher = Hasher::new();
         for block in &self.blocks {
-            hasher.update(&block.id().0.to_le_bytes());
+            hasher.update(&self.id_now(block).0.to_le_bytes());
         }
         hasher.finish()
     }
@@ -255,8 +307,7 @@ impl Chip {
                 return Err(ChipError::PagePrograms { offset: offset as u32, limit });
             }
         }
-        let cells = &block.data()[start..start + data.len()];
-        match cells.iter().zip(data).position(|(cell, new)| cell & new != *new) {
+        match block.programmable(start, data.len()).zip(data).position(|(cell, new)| cell & new != *new) {
             Some(at) => Err(ChipError::Overwrite { offset: offset + at as u32 }),
             None => Ok((index, start)),
         }
@@ -278,7 +329,7 @@ impl Flash for Chip {
     }
 
     fn read(&self, offset: u32, buf: &mut [u8]) -> Result<Ecc, ChipError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        let read = self.reads.fetch_add(1, Ordering::Relaxed).saturating_sub(self.reads_before);
         let size = self.geometry.size() as usize;
         if offset as usize > size || buf.len() > size - offset as usize {
             return Err(ChipError::Range { offset, len: buf.len() });
@@ -286,11 +337,10 @@ impl Flash for Chip {
         let eraseblock = self.geometry.eraseblock() as usize;
         let (mut at, mut rest, mut worst) = (offset as usize, buf, Ecc::Clean);
         while !rest.is_empty() {
-            let (block, start) = (&self.blocks[at / eraseblock], at % eraseblock);
+            let (index, start) = (at / eraseblock, at % eraseblock);
             let len = rest.len().min(eraseblock - start);
             let (part, more) = rest.split_at_mut(len);
-            part.copy_from_slice(&block.data()[start..start + len]);
-            worst = block.units(start, len).iter().fold(worst, |worst, unit| worst.max(unit.ecc));
+            worst = worst.max(self.blocks[index].read(start, part, self.moment(index as u32, read)));
             (at, rest) = (at + len, more);
         }
         Ok(worst)

@@ -1,5 +1,9 @@
 //! Planned faults: a chip that does not do what it is told, at operations picked beforehand.
 
+mod catalogue;
+
+pub use catalogue::{FlashClass, Promise, Tier};
+
 /// What goes wrong. A failed operation breaks its eraseblock: everything after it fails there, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {

@@ -80,8 +80,8 @@ mod viewer;
 
 pub use chip::{Chip, ChipError, Counters, OobState, Pairing, Rules};
 pub use content::ContentId;
-pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
-pub use fault::{Fault, FaultKind};
+pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_of_tier, cuts_sampled};
+pub use fault::{Fault, FaultKind, FlashClass, Promise, Tier};
 pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,
