@@ -26,6 +26,7 @@ mod plan;
 mod recover;
 #[cfg(feature = "std")]
 mod replace;
+mod settle;
 #[cfg(feature = "std")]
 mod stream;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub use estimate::Estimate;
 pub use gc::{GcOptions, GcPlan, GcReport, gc, plan_gc};
 pub use ops::NewFile;
 pub use overlay::Entry;
-pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};
+pub use recover::{RecoverAction, RecoverReport, Rewrite, plan_recovery, recover};
 #[cfg(feature = "std")]
 pub use replace::ReplaceReport;
 #[cfg(feature = "std")]
@@ -149,6 +150,9 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
         };
         if begun != RecoverReport::default() && !options.dry_run {
             index = recover::open_to_write(&*flash, endian)?;
+        }
+        if begun.unsettled > 0 {
+            return Err(TxError::Unsettled);
         }
         let mut pool = pool(&*flash, &index, &options)?;
         let free_at_begin = pool.len();

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::recover::{RecoverAction, carry_out, open_to_write, plan_recovery};
+use super::recover::{RecoverAction, open_to_write, plan_recovery, run};
 use super::{RecoverReport, Result};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
@@ -112,7 +112,7 @@ pub fn gc<F: FlashMut>(
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
     // Each pass but the last frees something that the one before has made useless: deletions whose older names have gone.
     for _ in 0..index.geometry().blocks() {
-        if tidy_all(flash, endian, &index, &mut report)? {
+        if tidy_all(flash, &index, &mut report)? {
             index = open_to_write(&*flash, endian)?;
         }
         let space = Space::on(&*flash, &index, options, &[])?;
@@ -141,20 +141,16 @@ fn planned(space: &Space, options: &GcOptions) -> u32 {
 }
 
 /// Carries a recovery out; whether there was anything to do.
-fn tidy_all<F: FlashMut>(flash: &mut F, endian: Endian, index: &Index, report: &mut GcReport) -> Result<bool, F> {
+fn tidy_all<F: FlashMut>(flash: &mut F, index: &Index, report: &mut GcReport) -> Result<bool, F> {
     let mut recovered = RecoverReport::default();
-    let actions = plan_recovery(&*flash, index)?;
-    let any = !actions.is_empty();
-    for action in actions {
-        report.erases +=
-            u32::from(matches!(action, RecoverAction::EraseHidden { .. } | RecoverAction::EraseDead { .. }));
-        carry_out(flash, endian, action, &mut recovered)?;
-    }
+    let any = run(flash, index, &|_| true, &mut recovered)?;
+    report.erases += recovered.erased_hidden + recovered.erased_dead + recovered.failed;
     report.recovered.sealed += recovered.sealed;
     report.recovered.erased_hidden += recovered.erased_hidden;
     report.recovered.erased_dead += recovered.erased_dead;
     report.recovered.failed += recovered.failed;
-    Ok(any)
+    report.recovered.unsettled = recovered.unsettled;
+    Ok(any && recovered != RecoverReport { unsettled: recovered.unsettled, ..RecoverReport::default() })
 }
 
 /// A collection under way: the same steps, whether they are done or only planned.
