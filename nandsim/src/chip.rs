@@ -136,6 +136,11 @@ impl Chip {
         &self.rules
     }
 
+    /// Picks the bits that faults and weak cells lose.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Lets NAND pages be programmed in any order, as some SLC parts do.
     pub fn allow_any_page_order(&mut self) {
         self.rules.any_page_order = true;

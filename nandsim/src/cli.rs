@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
+mod faults;
 mod parts;
 mod plants;
 mod prepare;
@@ -57,6 +58,8 @@ enum Command {
     Parts(parts::Args),
     /// List the mistakes that --plant makes
     Plants,
+    /// List the kinds of faults, how often they are tried, and what is promised
+    Faults(faults::Args),
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -69,6 +72,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Parts(args) => parts::run(&args).map(|()| true),
         Command::Plants => plants::run().map(|()| true),
+        Command::Faults(args) => faults::run(&args).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

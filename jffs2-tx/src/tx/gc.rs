@@ -77,9 +77,11 @@ pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Resu
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
     let mut erased = Vec::new();
     for action in plan_recovery(flash, &index)? {
-        *report.recovered.count(&action) += 1;
-        if let RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } = action {
-            erased.push(block);
+        report.recovered.add(&action);
+        match action {
+            RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => erased.push(block),
+            RecoverAction::Settle { blocks, .. } => erased.extend(blocks),
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => {}
         }
     }
     let space = Space::on(flash, &index, options, &erased)?;

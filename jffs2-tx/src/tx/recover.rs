@@ -82,14 +82,17 @@ pub struct RecoverReport {
 }
 
 impl RecoverReport {
-    pub(super) fn count(&mut self, action: &RecoverAction) -> &mut u32 {
+    /// Counts an action as done.
+    pub(super) fn add(&mut self, action: &RecoverAction) {
         match action {
-            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => &mut self.sealed,
-            RecoverAction::Settle { rewrite: Some(rewrite), .. } if rewrite.to.is_empty() => &mut self.unsettled,
-            RecoverAction::Settle { rewrite: Some(rewrite), .. } if rewrite.marker.kind.commits() => &mut self.sealed,
-            RecoverAction::Settle { .. } => &mut self.erased_hidden,
-            RecoverAction::EraseHidden { .. } => &mut self.erased_hidden,
-            RecoverAction::EraseDead { .. } => &mut self.erased_dead,
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => self.sealed += 1,
+            RecoverAction::Settle { rewrite: Some(rewrite), .. } if rewrite.to.is_empty() => self.unsettled += 1,
+            RecoverAction::Settle { blocks, rewrite } => {
+                self.sealed += u32::from(rewrite.as_ref().is_some_and(|rewrite| rewrite.marker.kind.commits()));
+                self.erased_hidden += blocks.len() as u32;
+            }
+            RecoverAction::EraseHidden { .. } => self.erased_hidden += 1,
+            RecoverAction::EraseDead { .. } => self.erased_dead += 1,
         }
     }
 }
@@ -276,13 +279,19 @@ pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index, online: bool) -> R
     Ok(report)
 }
 
-/// What [`tidy`] would do, nothing of it done.
-pub(super) fn would_tidy<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<RecoverReport, F> {
-    let mut report = RecoverReport::default();
+/// What [`tidy`] would do, nothing of it done; and the eraseblocks that would not be free any more.
+pub(super) fn would_tidy<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<(RecoverReport, Vec<u32>), F> {
+    let (mut report, mut taken) = (RecoverReport::default(), Vec::new());
     for action in plan_recovery(flash, index)?.iter().filter(|action| is_tidying(index, action, online)) {
-        *report.count(action) += 1;
+        report.add(action);
+        // A commit that is written again leaves its old eraseblock free instead.
+        if let RecoverAction::Settle { rewrite: Some(rewrite), .. } = action
+            && rewrite.marker.kind == MarkerKind::Undo
+        {
+            taken.extend(rewrite.to.first());
+        }
     }
-    Ok(report)
+    Ok((report, taken))
 }
 
 fn is_tidying(index: &Index, action: &RecoverAction, online: bool) -> bool {
@@ -312,7 +321,7 @@ pub(super) fn carry_out<F: FlashMut>(
         RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => free_block(flash, endian, *block),
     };
     let Err(error) = done else {
-        *report.count(&action) += 1;
+        report.add(&action);
         return Ok(());
     };
     match action {

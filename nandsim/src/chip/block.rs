@@ -7,7 +7,6 @@ use jffs2_tx::flash::{Ecc, FlashKind, Geometry};
 
 use super::Rules;
 use super::scans::Scans;
-use super::unstable::Moment;
 use crate::content::{ContentId, Hasher};
 
 /// What the OOB area of a NAND eraseblock holds.
@@ -30,20 +29,17 @@ pub(crate) struct Unit {
     pub(crate) ecc: Ecc,
 }
 
-/// Unstable cells read alike within so many bytes of NOR without ECC: a write buffer.
-const NOR_UNIT: usize = 256;
-
 const BLANK_UNIT: Unit = Unit { programmed: false, ecc: Ecc::Clean };
 
 /// An eraseblock.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// Zeros where cells are unstable.
-    data: Vec<u8>,
+    pub(super) data: Vec<u8>,
     /// Bits that differ from read to read; empty if there are none.
-    unstable: Vec<u8>,
+    pub(super) unstable: Vec<u8>,
     /// Empty where cells may be programmed again and again: see [`Geometry::can_overwrite`].
-    units: Vec<Unit>,
+    pub(super) units: Vec<Unit>,
     /// NAND: how often each page was programmed since the last complete erase.
     page_programs: Vec<u8>,
     pub(crate) oob: OobState,
@@ -53,7 +49,7 @@ pub(crate) struct Block {
     /// A program or an erase failed; all further ones fail, too.
     pub(crate) broken: bool,
     pub(crate) erases: u32,
-    id: OnceLock<ContentId>,
+    pub(super) id: OnceLock<ContentId>,
     pub(super) scans: Scans,
 }
 
@@ -88,92 +84,6 @@ impl Block {
 
     pub(crate) fn data(&self) -> &[u8] {
         &self.data
-    }
-
-    /// Whether reads may differ.
-    pub(crate) fn is_unstable(&self) -> bool {
-        !self.unstable.is_empty()
-    }
-
-    /// The cells from `start` on as programs find them: unstable ones can still be cleared.
-    pub(crate) fn programmable(&self, start: usize, len: usize) -> impl Iterator<Item = u8> {
-        let unstable = self.unstable.get(start..start + len).unwrap_or_default();
-        let unstable = unstable.iter().copied().chain(std::iter::repeat(0));
-        self.data[start..start + len].iter().zip(unstable).map(|(cell, unstable)| cell | unstable)
-    }
-
-    /// Leaves the bits that are set in `bits` unstable, from `start` on.
-    pub(crate) fn unsettle(&mut self, start: usize, bits: &[u8]) {
-        self.id = OnceLock::new();
-        self.unstable.resize(self.data.len(), 0);
-        self.unstable[start..].iter_mut().zip(bits).for_each(|(unstable, bits)| *unstable |= bits);
-        self.data[start..].iter_mut().zip(bits).for_each(|(cell, bits)| *cell &= !bits);
-        self.forget_settled();
-    }
-
-    /// Leaves only those of `bits` unstable that were so, from `start` on.
-    fn settle(&mut self, start: usize, bits: impl Iterator<Item = u8>) {
-        if self.is_unstable() {
-            self.unstable[start..].iter_mut().zip(bits).for_each(|(unstable, bits)| *unstable &= bits);
-            self.forget_settled();
-        }
-    }
-
-    fn forget_settled(&mut self) {
-        if self.unstable.iter().all(|byte| *byte == 0) {
-            self.unstable = Vec::new();
-        }
-    }
-
-    /// Reads from `start` on at some moment; the worst of what ECC says.
-    pub(crate) fn read(&self, start: usize, out: &mut [u8], moment: Moment) -> Ecc {
-        out.copy_from_slice(&self.data[start..start + out.len()]);
-        if !self.is_unstable() {
-            return self.units(start, out.len()).iter().fold(Ecc::Clean, |worst, unit| worst.max(unit.ecc));
-        }
-        let unit_len = if self.units.is_empty() { NOR_UNIT.min(self.data.len()) } else { self.unit_len() };
-        let end = start + out.len();
-        let mut worst = Ecc::Clean;
-        for unit in (start / unit_len * unit_len..end).step_by(unit_len) {
-            let (cells, ecc) = self.unit_read(unit, unit_len, moment);
-            worst = worst.max(ecc);
-            let (from, to) = (unit.max(start), (unit + unit_len).min(end));
-            out[from - start..to - start].copy_from_slice(&cells[from - unit..to - unit]);
-        }
-        worst
-    }
-
-    /// The whole unit at `start` as it reads at some moment, and what ECC says of it.
-    fn unit_read(&self, start: usize, len: usize, moment: Moment) -> (Vec<u8>, Ecc) {
-        let mut cells = self.data[start..start + len].to_vec();
-        let kept = self.units(start, 1).first().map_or(Ecc::Clean, |unit| unit.ecc);
-        let unstable = &self.unstable[start..start + len];
-        if unstable.iter().all(|byte| *byte == 0) {
-            return (cells, kept);
-        }
-        let (ones, corrected) = moment.ones(start, unstable);
-        cells.iter_mut().zip(&ones).for_each(|(cell, ones)| *cell |= ones);
-        let as_programmed = ones.iter().all(|byte| *byte == 0);
-        let ecc = match as_programmed {
-            _ if self.units.is_empty() => Ecc::Clean,
-            true => kept.max(corrected),
-            false if is_blank(&cells) => Ecc::Clean,
-            false => Ecc::Uncorrectable,
-        };
-        (cells, ecc)
-    }
-
-    /// The eraseblock with its cells as they read at some moment, and none of them unstable.
-    pub(crate) fn as_read(&self, moment: Moment) -> Self {
-        let mut stable = self.clone();
-        stable.unstable = Vec::new();
-        let unit_len = if self.units.is_empty() { NOR_UNIT.min(self.data.len()) } else { self.unit_len() };
-        for start in (0..self.data.len()).step_by(unit_len) {
-            let (cells, ecc) = self.unit_read(start, unit_len, moment);
-            stable.data[start..start + unit_len].copy_from_slice(&cells);
-            stable.set_ecc(start, 1, ecc);
-        }
-        stable
     }
 
     /// The units that bytes from `start` on are in; none where units are not kept.
@@ -279,7 +189,7 @@ impl Block {
     }
 
     /// Bytes; only where units are kept.
-    fn unit_len(&self) -> usize {
+    pub(super) fn unit_len(&self) -> usize {
         self.data.len() / self.units.len().max(1)
     }
 }

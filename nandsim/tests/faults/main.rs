@@ -1,6 +1,9 @@
-//! Faults beyond tier 1: what survives them, what notices them, and what does not.
+//! Faults beyond plain cuts: what survives them, what notices them, and what was tried. `JFFS2_TX_LONG=1` tries more.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod catalogue;
+mod decay;
+mod kernel;
 mod looks;
 mod unstable;

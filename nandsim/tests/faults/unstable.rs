@@ -18,7 +18,13 @@ fn cuts(torture: &Torture) -> Vec<Cut> {
     all.enumerate().filter(|(i, cut)| long || cut.op + 12 >= ops || i % 37 == 0).map(|(_, cut)| cut).collect()
 }
 
-fn torture(shape: Shape, point: CommitPoint) -> Torture {
+/// Those from the erase of the commit block on.
+pub(crate) fn late_cuts(torture: &Torture) -> Vec<Cut> {
+    let last = torture.trace.ops.len().saturating_sub(12);
+    cuts(torture).into_iter().filter(|cut| cut.op >= last).collect()
+}
+
+pub(crate) fn torture(shape: Shape, point: CommitPoint) -> Torture {
     recorded(shape, if point == Dirent { sample_small_change() } else { sample() }, Some(point))
 }
 
@@ -47,10 +53,11 @@ fn survives(shape: Shape, point: CommitPoint) {
 fn survives_twice(shape: Shape, point: CommitPoint) {
     let torture = torture(shape, point);
     let mut looks = Looks::new(&torture);
-    let last = torture.trace.ops.len().saturating_sub(12);
-    let few = cuts(&torture).into_iter().filter(|cut| cut.op >= last);
     let (mut wrong, mut tried) = (Vec::new(), 0);
-    for (cut, chip) in states(&torture.start, &torture.trace, torture.seed, few) {
+    // Those in the commit point itself leave most to be seen one way or the other.
+    let long = std::env::var_os("JFFS2_TX_LONG").is_some();
+    let late = late_cuts(&torture).into_iter().rev().step_by(if long { 1 } else { 5 }).collect::<Vec<_>>();
+    for (cut, chip) in states(&torture.start, &torture.trace, torture.seed, late.into_iter().rev()) {
         for n in 0..2 {
             let (_, trace, _) = looks.recovered(&chip, n).unwrap();
             let second = second_cuts(&trace, torture.seed);
