@@ -7,14 +7,14 @@ use jffs2_tx::wire::CommitPoint::{self, Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{self, Big, Little};
 use jffs2_tx::Index;
 use nandsim::{
-    Chip, Cut, Decay, Judge, Pairing, ProgramDamage, Rng, Rules, Shape, Tear, Tier, Torture, Verdict, Walker, cuts_of_tier, sample,
+    Chip, Cut, Decay, LibraryJudge, Pairing, ProgramDamage, Rng, Rules, Shape, Tear, Tier, Torture, Verdict, Walker, cuts_of_tier, sample,
 };
 
 use crate::common::{SEED, nand, nor, prepared, run};
 use crate::unstable::torture;
 
-fn judge(torture: &Torture) -> Judge {
-    Judge::new(torture.start.geometry(), torture.update.endian, torture.expected.clone())
+fn judge(torture: &Torture) -> LibraryJudge {
+    LibraryJudge::new(torture.start.geometry(), torture.workload.endian, torture.oracle.standard.library.clone())
 }
 
 /// The flash after the whole update.
@@ -57,7 +57,7 @@ fn corrected_bits_change_nothing() {
     let torture = torture(nand(16, 512, Big), Summary);
     let mut start = torture.start.clone();
     written(&start).into_iter().step_by(2).for_each(|offset| start.decay(offset, Decay::Correctable));
-    torture.update.apply(&mut start, 0).unwrap();
+    torture.workload.apply(&mut start, 0).unwrap();
     assert_eq!(judge(&torture).verdicts(&start).with_summaries, Verdict::New);
 }
 
@@ -102,7 +102,7 @@ fn updates_over_lost_pages() {
         let mut chip = torture.start.clone();
         chip.decay(pages[rng.below(pages.len() as u64) as usize], Decay::Uncorrectable);
         let before = judge.verdicts(&chip).with_summaries;
-        match torture.update.apply(&mut chip, 0) {
+        match torture.workload.apply(&mut chip, 0) {
             Ok(_) => {
                 updated += 1;
                 let after = judge.verdicts(&chip).with_summaries;
@@ -137,7 +137,7 @@ fn disturbed(torture: &Torture, tier: Tier) -> [u32; 3] {
         let seen = judge.verdicts(&chip).with_summaries;
         let class = match seen {
             Verdict::Old | Verdict::New => 0,
-            _ if is_reported(&chip, torture.update.endian) => 1,
+            _ if is_reported(&chip, torture.workload.endian) => 1,
             _ => 2,
         };
         counts[class] += 1;

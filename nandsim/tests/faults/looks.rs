@@ -2,7 +2,7 @@
 
 use jffs2_tx::flash::Flash;
 use jffs2_tx::tx::{RecoverReport, recover};
-use nandsim::{ByReader, Chip, Cut, Judge, Recorder, Torture, Trace, Verdict, Walker};
+use nandsim::{ByReader, Chip, Cut, LibraryJudge, Recorder, Torture, Trace, Verdict, Walker};
 
 /// Power-ups that a state is looked at.
 pub(crate) const POWER_UPS: u64 = 6;
@@ -10,12 +10,12 @@ pub(crate) const POWER_UPS: u64 = 6;
 /// Looks at flash states through both readers, at each power-up anew.
 pub(crate) struct Looks<'t> {
     torture: &'t Torture,
-    judge: Judge,
+    judge: LibraryJudge,
 }
 
 impl<'t> Looks<'t> {
     pub(crate) fn new(torture: &'t Torture) -> Self {
-        let judge = Judge::new(torture.start.geometry(), torture.update.endian, torture.expected.clone());
+        let judge = LibraryJudge::new(torture.start.geometry(), torture.workload.endian, torture.oracle.standard.library.clone());
         Self { torture, judge }
     }
 
@@ -43,7 +43,7 @@ impl<'t> Looks<'t> {
     /// The chip after a recovery at its `n`-th power-up, what was done to it, and the report.
     pub(crate) fn recovered(&self, chip: &Chip, n: u64) -> Result<(Chip, Trace, RecoverReport), String> {
         let mut recorder = Recorder::new(chip.powered_up(n));
-        let report = recover(&mut recorder, self.torture.update.endian).map_err(|error| format!("recovery: {error}"))?;
+        let report = recover(&mut recorder, self.torture.workload.endian).map_err(|error| format!("recovery: {error}"))?;
         let (mut chip, trace) = recorder.into_parts();
         match chip.take_violation() {
             Some(violation) => Err(format!("recovery breaks a rule of the flash: {violation}")),
