@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use super::recover::{RecoverAction, open_to_write, plan_recovery, run};
-use super::{RecoverReport, Result};
+use super::{RecoverReport, Result, TxError};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::MAX_FAILED;
@@ -100,8 +100,7 @@ pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Resu
 /// What nobody needs goes for good: after it `log` and deleted files have less to tell, as after the kernel's own collector.
 ///
 /// # Errors
-/// [`TxError::Read`](super::TxError::Read), [`TxError::ReadOnly`](super::TxError::ReadOnly),
-/// [`TxError::Foreign`](super::TxError::Foreign); [`TxError::Write`](super::TxError::Write) once so many eraseblocks have failed that
+/// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Unsettled`]; [`TxError::Write`] once so many eraseblocks have failed that
 /// the device must have. What was freed until then stays free. Fewer failures are no error, nor is a target that cannot be reached:
 /// the report tells.
 pub fn gc<F: FlashMut>(
@@ -116,6 +115,9 @@ pub fn gc<F: FlashMut>(
     for _ in 0..index.geometry().blocks() {
         if tidy_all(flash, &index, &mut report)? {
             index = open_to_write(&*flash, endian)?;
+        }
+        if report.recovered.unsettled > 0 {
+            return Err(TxError::Unsettled);
         }
         let space = Space::on(&*flash, &index, options, &[])?;
         let (before, done, all) = (space.free(), report.eraseblocks_freed, planned(&space, options));

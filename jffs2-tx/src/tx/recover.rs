@@ -112,8 +112,8 @@ struct Planned {
     actions: Vec<RecoverAction>,
     /// What can be erased after it.
     erases: Vec<RecoverAction>,
-    /// Payload of commits that are not settled: it may be needed until they are.
-    held: Vec<u32>,
+    /// Not all commits are settled: until they are, either tree may be the one that is needed.
+    open: bool,
 }
 
 fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
@@ -142,9 +142,7 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
     for of_one in &open {
         actions.push(plan_settle(flash, index, others.as_ref(), &open, of_one)?);
     }
-    let begun = index.markers().iter().filter(|seen| seen.marker.kind == MarkerKind::Begin);
-    let held = begun.filter(|seen| open.iter().any(|open| open.is_of(&seen.marker)));
-    Ok(Planned { actions, erases, held: held.map(|seen| geometry.block_of(seen.at)).collect() })
+    Ok(Planned { actions, erases, open: !open.is_empty() })
 }
 
 fn seal<F: Flash>(
@@ -261,12 +259,10 @@ pub(super) fn run<F: FlashMut>(
             break;
         }
     }
-    for action in planned.erases.into_iter().filter(|action| wanted(action)) {
-        let (RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block }) = action else { continue };
-        if !planned.held.contains(&block) {
-            any = true;
-            carry_out(flash, endian, action, report)?;
-        }
+    let settled = |action: &RecoverAction| !planned.open || matches!(action, RecoverAction::EraseHidden { .. });
+    for action in planned.erases.into_iter().filter(|action| wanted(action) && settled(action)) {
+        any = true;
+        carry_out(flash, endian, action, report)?;
     }
     Ok(any)
 }

@@ -29,8 +29,6 @@ const VERSIONS_EACH: u32 = 4;
 /// A transaction, and all eraseblocks that hold a commit of it.
 pub(super) struct Open {
     pub blocks: Vec<CommitBlock>,
-    sequence: u64,
-    txid: [u8; 16],
 }
 
 /// An eraseblock with a commit, or with nodes that undo one.
@@ -67,10 +65,6 @@ impl Subject {
 }
 
 impl Open {
-    pub(super) fn is_of(&self, marker: &Marker) -> bool {
-        (self.sequence, self.txid) == (marker.sequence, marker.txid)
-    }
-
     /// Whether nothing can change any more: a single commit block that is visible for good, or that nothing depends on.
     fn is_settled(&self) -> bool {
         let [only] = &self.blocks[..] else { return self.blocks.iter().all(|block| block.visible && !block.live) };
@@ -90,7 +84,7 @@ pub(super) fn open_commits<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Ope
         let blocks = by_id.entry((seen.marker.sequence, seen.marker.txid)).or_default();
         blocks.push(CommitBlock::read(flash, index, seen)?);
     }
-    let open = by_id.into_iter().map(|((sequence, txid), blocks)| Open { blocks, sequence, txid });
+    let open = by_id.into_values().map(|blocks| Open { blocks });
     Ok(open.filter(|open| !open.is_settled()).collect())
 }
 

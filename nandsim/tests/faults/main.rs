@@ -6,4 +6,5 @@ mod catalogue;
 mod decay;
 mod kernel;
 mod looks;
+mod settled;
 mod unstable;
