@@ -48,8 +48,8 @@ pub struct Chip {
     counters: Counters,
     reads: AtomicU64,
     power_up: u64,
-    /// [`Counters::reads`] when the power came on.
-    reads_before: u64,
+    /// Reads of eraseblocks with unstable cells since then. Others are kept, and not read each time: see [`Scans`](scans::Scans).
+    unstable_reads: AtomicU64,
     violation: Option<ChipError>,
 }
 
@@ -72,6 +72,7 @@ impl Clone for Chip {
             blocks: self.blocks.clone(),
             plan: self.plan.clone(),
             reads: AtomicU64::new(self.reads.load(Ordering::Relaxed)),
+            unstable_reads: AtomicU64::new(self.unstable_reads.load(Ordering::Relaxed)),
             ..*self
         }
     }
@@ -97,7 +98,7 @@ impl Chip {
             counters: Counters::default(),
             reads: AtomicU64::new(0),
             power_up: 0,
-            reads_before: 0,
+            unstable_reads: AtomicU64::new(0),
             violation: None,
         }
     }
@@ -167,8 +168,7 @@ impl Chip {
     /// The same chip when its power comes on for the `n`-th time: unstable cells read in another way.
     #[must_use]
     pub fn powered_up(&self, n: u64) -> Self {
-        let copy = self.clone();
-        Self { power_up: n, reads_before: copy.reads.load(Ordering::Relaxed), ..copy }
+        Self { power_up: n, unstable_reads: AtomicU64::new(0), ..self.clone() }
     }
 
     /// The chip as a reader sees it that now reads everything once: unstable cells are what they read as. To look at,
@@ -176,7 +176,7 @@ impl Chip {
     #[must_use]
     pub fn as_read(&self) -> Self {
         let mut seen = self.clone();
-        let read = self.reads_since_power_up();
+        let read = self.unstable_reads.load(Ordering::Relaxed);
         for (index, block) in (0..).zip(&mut seen.blocks).filter(|(_, block)| block.is_unstable()) {
             *block = Arc::new(block.as_read(self.moment(index, read)));
         }
@@ -187,10 +187,6 @@ impl Chip {
     #[must_use]
     pub fn is_unstable(&self) -> bool {
         self.blocks.iter().any(|block| block.is_unstable())
-    }
-
-    fn reads_since_power_up(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed).saturating_sub(self.reads_before)
     }
 
     fn moment(&self, block: u32, read: u64) -> Moment {
@@ -334,7 +330,7 @@ impl Flash for Chip {
     }
 
     fn read(&self, offset: u32, buf: &mut [u8]) -> Result<Ecc, ChipError> {
-        let read = self.reads.fetch_add(1, Ordering::Relaxed).saturating_sub(self.reads_before);
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let size = self.geometry.size() as usize;
         if offset as usize > size || buf.len() > size - offset as usize {
             return Err(ChipError::Range { offset, len: buf.len() });
@@ -345,7 +341,9 @@ impl Flash for Chip {
             let (index, start) = (at / eraseblock, at % eraseblock);
             let len = rest.len().min(eraseblock - start);
             let (part, more) = rest.split_at_mut(len);
-            worst = worst.max(self.blocks[index].read(start, part, self.moment(index as u32, read)));
+            let block = &self.blocks[index];
+            let read = if block.is_unstable() { self.unstable_reads.fetch_add(1, Ordering::Relaxed) } else { 0 };
+            worst = worst.max(block.read(start, part, self.moment(index as u32, read)));
             (at, rest) = (at + len, more);
         }
         Ok(worst)
@@ -364,7 +362,7 @@ impl Flash for Chip {
     }
 
     fn known_scan(&self, rules: scan::Rules, block: u32) -> Option<Arc<BlockScan>> {
-        let content = self.blocks.get(block as usize)?;
+        let content = self.blocks.get(block as usize).filter(|content| !content.is_unstable())?;
         content.scans.get(scans::Key { content: content.id(), block, rules }, || {
             scan_one(self, rules, block, &mut vec![0; self.geometry.eraseblock() as usize]).ok()
         })

@@ -23,7 +23,7 @@ pub(crate) struct Moment {
     pub(crate) block: u32,
     /// Times that the power came on.
     pub(crate) power_up: u64,
-    /// Reads since then.
+    /// Reads of unstable cells since then.
     pub(crate) read: u64,
 }
 
