@@ -252,7 +252,8 @@ impl<F: FlashMut> BlockProgram<'_, F> {
     pub(super) fn put_witness(&mut self) -> core::result::Result<(), WriteError<F::Error>> {
         let mut witness = Vec::new();
         emit_padding(self.endian, &mut witness, HEADER_SIZE as u32);
-        let fits = self.at + (witness.len() as u32).next_multiple_of(self.geometry.write_size()) <= self.geometry.eraseblock();
+        let fits =
+            self.at + (witness.len() as u32).next_multiple_of(self.geometry.write_size()) <= self.geometry.eraseblock();
         if fits { self.put(&[&witness]) } else { Ok(()) }
     }
 

@@ -321,7 +321,9 @@ pub(super) fn carry_out<F: FlashMut>(
         return Ok(());
     };
     match action {
-        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => failed(flash, block, error, report),
+        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => {
+            failed(flash, block, error, report)
+        }
         // Readers need what stands there.
         _ if is_lasting(flash, &error) => Err(error.into()),
         _ => {
@@ -332,7 +334,12 @@ pub(super) fn carry_out<F: FlashMut>(
 }
 
 /// So many are a failing device, and no reason to mark the whole flash bad.
-fn failed<F: FlashMut>(flash: &mut F, block: u32, error: WriteError<F::Error>, report: &mut RecoverReport) -> Result<(), F> {
+fn failed<F: FlashMut>(
+    flash: &mut F,
+    block: u32,
+    error: WriteError<F::Error>,
+    report: &mut RecoverReport,
+) -> Result<(), F> {
     report.failed += 1;
     if report.failed as usize <= MAX_FAILED {
         retire(flash, block, error)?;

@@ -154,7 +154,12 @@ impl Marker {
         debug_assert!(self.label.len() <= MAX_LABEL);
         let totlen = (MARKER_SIZE + self.label.len()) as u32;
         let start = emit_header(endian, out, nodetype::TX_MARKER, totlen);
-        out.extend_from_slice(&[VERSION, self.kind.id(), self.commit_point.map_or(0, CommitPoint::id), self.label.len() as u8]);
+        out.extend_from_slice(&[
+            VERSION,
+            self.kind.id(),
+            self.commit_point.map_or(0, CommitPoint::id),
+            self.label.len() as u8,
+        ]);
         endian.put_u64(out, self.sequence);
         out.extend_from_slice(&self.txid);
         endian.put_u32(out, self.commit_block);

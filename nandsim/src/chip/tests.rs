@@ -230,7 +230,10 @@ fn unstable_cells_differ_from_read_to_read_and_come_out_the_same_again() {
     for kind in [FlashKind::Nor, FlashKind::Nand] {
         let geometry = Geometry::new(kind, 1 << 20, 16384, if kind == FlashKind::Nor { 1 } else { 512 }).unwrap();
         let chip = unstable(geometry, 512);
-        let power_up = |n| { let chip = chip.powered_up(n); [first_bytes(&chip), first_bytes(&chip)] };
+        let power_up = |n| {
+            let chip = chip.powered_up(n);
+            [first_bytes(&chip), first_bytes(&chip)]
+        };
         let reads = |n| (0..8).map(move |_| n).map(power_up);
         let mut seen = Vec::new();
         for n in 0..32 {

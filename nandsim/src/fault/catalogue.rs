@@ -176,7 +176,9 @@ impl Hazard {
         match self {
             Self::Cut => ("cut", "power fails between two operations", [1, 1, 1]),
             Self::TornProgram => ("torn-program", "power fails in a program: some bytes or bits are done", [1, 1, 1]),
-            Self::TornErase => ("torn-erase", "power fails in an erase: zeros, random bits, weak blank cells", [1, 1, 1]),
+            Self::TornErase => {
+                ("torn-erase", "power fails in an erase: zeros, random bits, weak blank cells", [1, 1, 1])
+            }
             Self::UnstableBits => ("unstable-bits", "torn cells read differently from read to read", [2, 2, 2]),
             Self::LooksBlank => ("looks-blank", "a torn program reads blank, and is not", [1, 1, 1]),
             // SLC stands for NAND of which the pairing is not known, too.
@@ -209,7 +211,9 @@ impl From<Tear> for Hazard {
             Tear::Unsynced { .. } => Self::Unsynced,
             Tear::Cleanmarker => Self::TornProgram,
             Tear::Program { damage, .. } => match damage {
-                P::Prefix | P::Suffix | P::Bytes | P::Bits | P::OneBit | P::AllButOneBit | P::NoEcc => Self::TornProgram,
+                P::Prefix | P::Suffix | P::Bytes | P::Bits | P::OneBit | P::AllButOneBit | P::NoEcc => {
+                    Self::TornProgram
+                }
                 P::LooksBlank | P::WeakBlank => Self::LooksBlank,
                 P::Paired | P::PairedBlank | P::PairedDone => Self::PairedPages,
                 P::UnstablePrefix | P::UnstableBits => Self::UnstableBits,

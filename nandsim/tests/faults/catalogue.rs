@@ -6,8 +6,8 @@ use jffs2_tx::flash::{FlashKind, FlashMut};
 use jffs2_tx::wire::CommitPoint::{Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{Big, Little};
 use nandsim::{
-    Chip, Coverage, Cut, FaultKind, FlashClass, Hazard, OpKind, Pairing, Promise, Recorder, Rules, Tier, Torture, Trace,
-    cuts_all, cuts_of_tier,
+    Chip, Coverage, Cut, FaultKind, FlashClass, Hazard, OpKind, Pairing, Promise, Recorder, Rules, Tier, Torture,
+    Trace, cuts_all, cuts_of_tier,
 };
 
 use crate::common::{SEED, nand, nor};
@@ -82,7 +82,9 @@ fn what_was_not_tried_is_named() {
     let nothing = covered(&torture, std::iter::empty());
     let missing: BTreeSet<_> = nothing.missing().map(|of| (of.op, of.hazard)).collect();
     for op in [OpKind::Payload, OpKind::Commit] {
-        for hazard in [Hazard::Cut, Hazard::TornProgram, Hazard::UnstableBits, Hazard::LooksBlank, Hazard::OperationFails] {
+        for hazard in
+            [Hazard::Cut, Hazard::TornProgram, Hazard::UnstableBits, Hazard::LooksBlank, Hazard::OperationFails]
+        {
             assert!(missing.contains(&(op, hazard)), "{op} {hazard}");
         }
     }

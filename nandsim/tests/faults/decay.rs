@@ -1,13 +1,14 @@
 //! Cells that change by themselves: corrected, it changes nothing; beyond that, the tree is right or somebody says that it is not.
 
+use jffs2_tx::Index;
 use jffs2_tx::check::{Severity, check};
 use jffs2_tx::flash::Flash;
 use jffs2_tx::scan::{self, BlockState};
 use jffs2_tx::wire::CommitPoint::{self, Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{self, Big, Little};
-use jffs2_tx::Index;
 use nandsim::{
-    Chip, Cut, Decay, LibraryJudge, Pairing, ProgramDamage, Rng, Rules, Shape, Tear, Tier, Torture, Verdict, Walker, cuts_of_tier, sample,
+    Chip, Cut, Decay, LibraryJudge, Pairing, ProgramDamage, Rng, Rules, Shape, Tear, Tier, Torture, Verdict, Walker,
+    cuts_of_tier, sample,
 };
 
 use crate::common::{SEED, nand, nor, prepared, run};
@@ -74,7 +75,10 @@ fn noticed(shape: Shape, point: CommitPoint) {
             let mut chip = chip.clone();
             chip.decay(offset, Decay::Uncorrectable);
             let right = judge.verdicts(&chip).with_summaries == good;
-            assert!(right || is_reported(&chip, shape.endian), "{shape:?} {point}: {offset:#x} is wrong, nobody says so");
+            assert!(
+                right || is_reported(&chip, shape.endian),
+                "{shape:?} {point}: {offset:#x} is wrong, nobody says so"
+            );
             harmless += u32::from(right);
             reported += u32::from(!right);
         }

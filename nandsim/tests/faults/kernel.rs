@@ -1,11 +1,11 @@
 //! What a kernel writes after a recovery stays: nothing that reads differently later can take it back.
 
+use jffs2_tx::Index;
 use jffs2_tx::flash::{Flash, FlashMut, Geometry};
 use jffs2_tx::scan::{BlockState, Rules};
 use jffs2_tx::wire::CommitPoint::{self, Dirent as ByDirent, Head, Summary};
 use jffs2_tx::wire::Endian::{Big, Little};
 use jffs2_tx::wire::{Dirent, Endian, emit_padding};
-use jffs2_tx::Index;
 use nandsim::{Chip, Shape, Viewer};
 
 use crate::common::{nand, nor};

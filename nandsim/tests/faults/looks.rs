@@ -15,7 +15,11 @@ pub(crate) struct Looks<'t> {
 
 impl<'t> Looks<'t> {
     pub(crate) fn new(torture: &'t Torture) -> Self {
-        let judge = LibraryJudge::new(torture.start.geometry(), torture.workload.endian, torture.oracle.standard.library.clone());
+        let judge = LibraryJudge::new(
+            torture.start.geometry(),
+            torture.workload.endian,
+            torture.oracle.standard.library.clone(),
+        );
         Self { torture, judge }
     }
 
@@ -43,7 +47,8 @@ impl<'t> Looks<'t> {
     /// The chip after a recovery at its `n`-th power-up, what was done to it, and the report.
     pub(crate) fn recovered(&self, chip: &Chip, n: u64) -> Result<(Chip, Trace, RecoverReport), String> {
         let mut recorder = Recorder::new(chip.powered_up(n));
-        let report = recover(&mut recorder, self.torture.workload.endian).map_err(|error| format!("recovery: {error}"))?;
+        let report =
+            recover(&mut recorder, self.torture.workload.endian).map_err(|error| format!("recovery: {error}"))?;
         let (mut chip, trace) = recorder.into_parts();
         match chip.take_violation() {
             Some(violation) => Err(format!("recovery breaks a rule of the flash: {violation}")),

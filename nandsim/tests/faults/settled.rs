@@ -45,7 +45,10 @@ fn a_summary_is_written_again_once() {
         assert_eq!((report.sealed, report.unsettled), (1, 0));
         assert_eq!(ends(&chip, shape.endian), [(MarkerKind::Repeat, true)]);
         let all = transactions(&chip, &index(&chip, shape.endian)).unwrap();
-        assert_eq!(all.iter().map(|tx| (tx.state, tx.fields().label.as_str())).collect::<Vec<_>>(), [(TxState::Committed, "test")]);
+        assert_eq!(
+            all.iter().map(|tx| (tx.state, tx.fields().label.as_str())).collect::<Vec<_>>(),
+            [(TxState::Committed, "test")]
+        );
         assert_eq!(recover(&mut chip, shape.endian).unwrap(), RecoverReport::default());
     }
 }
@@ -83,7 +86,8 @@ fn without_room_nothing_is_lost() {
     let mut chip = done(&torture);
     let now = index(&chip, Big);
     let spare = |block: &u32| {
-        matches!(now.blocks()[*block as usize].state, BlockState::Blank | BlockState::Clean) || log::reusable(&now, *block)
+        matches!(now.blocks()[*block as usize].state, BlockState::Blank | BlockState::Clean)
+            || log::reusable(&now, *block)
     };
     let spare: Vec<u32> = (0..chip.geometry().blocks()).filter(spare).collect();
     let behind = Index::open(&chip, Rules { endian: Big, summaries: false }).unwrap();

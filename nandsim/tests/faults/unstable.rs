@@ -84,7 +84,8 @@ fn second_cuts(trace: &Trace, seed: u64) -> Vec<Cut> {
 }
 
 fn assert_none(shape: Shape, point: CommitPoint, tried: usize, wrong: &[String]) {
-    let some: Vec<String> = wrong.iter().step_by(1 + wrong.len() / 8).map(|why| why.chars().take(400).collect()).collect();
+    let some: Vec<String> =
+        wrong.iter().step_by(1 + wrong.len() / 8).map(|why| why.chars().take(400).collect()).collect();
     assert!(wrong.is_empty(), "{shape:?} {point}: {} wrong of {tried}:\n{}", wrong.len(), some.join("\n"));
     assert!(tried > 20, "{tried} states are few");
 }
