@@ -432,7 +432,7 @@ fn take_marker(start: u32, at: u32, marker: Marker, found: &mut BlockScan) {
     if found.markers.len() == MAX_MARKERS {
         return;
     }
-    let in_head = marker.kind == MarkerKind::Commit
+    let in_head = marker.kind != MarkerKind::Begin
         && marker.commit_point == Some(CommitPoint::Head)
         && at - start < HEAD_SIZE as u32;
     found.markers.push(MarkerRecord { at, marker, in_head });

@@ -165,7 +165,7 @@ impl<F: Flash> Eyes<'_, F> {
             return Ok(Glimpse::Hidden);
         }
         let commits = |in_head: bool| {
-            let of_kind = |seen: &&MarkerRecord| seen.marker.kind == MarkerKind::Commit && seen.in_head == in_head;
+            let of_kind = |seen: &&MarkerRecord| seen.marker.kind.commits() && seen.in_head == in_head;
             found.markers.iter().filter(of_kind).collect::<Vec<_>>()
         };
         let (heads, bodies) = (commits(true), commits(false));
@@ -192,7 +192,7 @@ impl<F: Flash> Eyes<'_, F> {
         let room = (at as u32).saturating_sub(end).min(MARKER_MAX as u32);
         let behind = self.bytes(block, end.min(at as u32), room)?;
         Ok(Some(match Marker::parse(self.endian, &behind) {
-            Ok(marker) if marker.kind == MarkerKind::Commit => Glimpse::Commit(marker, true),
+            Ok(marker) if marker.kind.commits() => Glimpse::Commit(marker, true),
             _ => Glimpse::Used,
         }))
     }

@@ -26,6 +26,7 @@ mod plan;
 mod recover;
 #[cfg(feature = "std")]
 mod replace;
+mod settle;
 #[cfg(feature = "std")]
 mod stream;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub use estimate::Estimate;
 pub use gc::{GcOptions, GcPlan, GcReport, gc, plan_gc};
 pub use ops::NewFile;
 pub use overlay::Entry;
-pub use recover::{RecoverAction, RecoverReport, plan_recovery, recover};
+pub use recover::{RecoverAction, RecoverReport, Rewrite, plan_recovery, recover};
 #[cfg(feature = "std")]
 pub use replace::ReplaceReport;
 #[cfg(feature = "std")]
@@ -143,14 +144,18 @@ impl<'f, F: FlashMut> Transaction<'f, F> {
     pub fn begin(flash: &'f mut F, endian: Endian, mut options: TxOptions) -> Result<Self, F> {
         truncate_label(&mut options.label);
         let mut index = recover::open_to_write(&*flash, endian)?;
-        let begun = match options.dry_run {
+        let (begun, taken) = match options.dry_run {
             true => recover::would_tidy(&*flash, &index, options.online)?,
-            false => recover::tidy(flash, &index, options.online)?,
+            false => (recover::tidy(flash, &index, options.online)?, Vec::new()),
         };
         if begun != RecoverReport::default() && !options.dry_run {
             index = recover::open_to_write(&*flash, endian)?;
         }
+        if begun.unsettled > 0 {
+            return Err(TxError::Unsettled);
+        }
         let mut pool = pool(&*flash, &index, &options)?;
+        pool.give_up(&taken);
         let free_at_begin = pool.len();
         let commit_block = pool.take_highest();
         let sequence = index.markers().iter().map(|seen| seen.marker.sequence).max().unwrap_or(0).saturating_add(1);

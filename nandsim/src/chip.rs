@@ -5,6 +5,8 @@
 //!   one cleanmarker before the first page. NOR with ECC (write units above 4 bytes): each unit once, in any order.
 //!   [`Rules`] says where a part is more generous or stricter.
 //! - An eraseblock whose erase was interrupted is weak: later programs lose bits until it is erased completely.
+//! - Cells may be unstable where an operation was interrupted: they read differently from read to read, until they are programmed or
+//!   erased completely.
 //!
 //! Eraseblocks are shared between copies of a chip until one changes them, so copies are cheap.
 
@@ -24,11 +26,13 @@ mod rules;
 mod scans;
 #[cfg(test)]
 mod tests;
+mod unstable;
 
 pub use block::OobState;
 pub(crate) use block::{Block, is_blank};
 pub use error::ChipError;
 pub use rules::{Pairing, Rules};
+use unstable::Moment;
 
 /// About one bit in 2^5 does not stick in a weak eraseblock, or where a program loses bits.
 const LOST_BITS_RARITY: u32 = 5;
@@ -43,6 +47,9 @@ pub struct Chip {
     plan: Plan,
     counters: Counters,
     reads: AtomicU64,
+    power_up: u64,
+    /// Reads of eraseblocks with unstable cells since then. Others are kept, and not read each time: see [`Scans`](scans::Scans).
+    unstable_reads: AtomicU64,
     violation: Option<ChipError>,
 }
 
@@ -65,6 +72,7 @@ impl Clone for Chip {
             blocks: self.blocks.clone(),
             plan: self.plan.clone(),
             reads: AtomicU64::new(self.reads.load(Ordering::Relaxed)),
+            unstable_reads: AtomicU64::new(self.unstable_reads.load(Ordering::Relaxed)),
             ..*self
         }
     }
@@ -89,6 +97,8 @@ impl Chip {
             plan: Plan::default(),
             counters: Counters::default(),
             reads: AtomicU64::new(0),
+            power_up: 0,
+            unstable_reads: AtomicU64::new(0),
             violation: None,
         }
     }
@@ -127,6 +137,11 @@ impl Chip {
         &self.rules
     }
 
+    /// Picks the bits that faults and weak cells lose.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Lets NAND pages be programmed in any order, as some SLC parts do.
     pub fn allow_any_page_order(&mut self) {
         self.rules.any_page_order = true;
@@ -150,7 +165,35 @@ impl Chip {
         }
     }
 
-    /// The cells of an eraseblock, without a copy; nothing for one outside the chip.
+    /// The same chip when its power comes on for the `n`-th time: unstable cells read in another way.
+    #[must_use]
+    pub fn powered_up(&self, n: u64) -> Self {
+        Self { power_up: n, unstable_reads: AtomicU64::new(0), ..self.clone() }
+    }
+
+    /// The chip as a reader sees it that now reads everything once: unstable cells are what they read as. To look at,
+    /// whatever the order of reads, and not to go on with: what programs and erases would do to those cells is lost.
+    #[must_use]
+    pub fn as_read(&self) -> Self {
+        let mut seen = self.clone();
+        let read = self.unstable_reads.load(Ordering::Relaxed);
+        for (index, block) in (0..).zip(&mut seen.blocks).filter(|(_, block)| block.is_unstable()) {
+            *block = Arc::new(block.as_read(self.moment(index, read)));
+        }
+        seen
+    }
+
+    /// Whether any cells are unstable: equal ids do not promise equal reads then, unless the power has just come on.
+    #[must_use]
+    pub fn is_unstable(&self) -> bool {
+        self.blocks.iter().any(|block| block.is_unstable())
+    }
+
+    fn moment(&self, block: u32, read: u64) -> Moment {
+        Moment { seed: self.seed, block, power_up: self.power_up, read }
+    }
+
+    /// The cells of an eraseblock, without a copy, unstable ones as zeros; nothing for one outside the chip.
     #[must_use]
     pub fn block_data(&self, block: u32) -> &[u8] {
         self.blocks.get(block as usize).map_or(&[], |block| block.data())
@@ -166,7 +209,7 @@ impl Chip {
         (0..).zip(&self.blocks).filter(|(_, block)| !block.bad).map(|(i, block)| (i, &**block))
     }
 
-    /// All cells.
+    /// All cells, unstable ones as zeros.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         self.blocks.iter().flat_map(|block| block.data()).copied().collect()
@@ -201,11 +244,21 @@ impl Chip {
         result
     }
 
-    /// Identifies an eraseblock's content, ECC, OOB and health: equal ids behave alike. Computed once per content.
-    /// The id of nothing for an eraseblock outside the chip.
+    /// Identifies an eraseblock's content, ECC, OOB and health, and the power-up where cells are unstable: equal ids behave
+    /// alike. Computed once per content. The id of nothing for an eraseblock outside the chip.
     #[must_use]
     pub fn block_id(&self, block: u32) -> ContentId {
-        self.blocks.get(block as usize).map_or(Hasher::new().finish(), |block| block.id())
+        self.blocks.get(block as usize).map_or(Hasher::new().finish(), |block| self.id_now(block))
+    }
+
+    fn id_now(&self, block: &Block) -> ContentId {
+        if !block.is_unstable() {
+            return block.id();
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(&block.id().0.to_le_bytes());
+        hasher.update(&self.power_up.to_le_bytes());
+        hasher.finish()
     }
 
     /// Identifies the content of the whole chip.
@@ -213,7 +266,7 @@ impl Chip {
     pub fn content_id(&self) -> ContentId {
         let mut hasher = Hasher::new();
         for block in &self.blocks {
-            hasher.update(&block.id().0.to_le_bytes());
+            hasher.update(&self.id_now(block).0.to_le_bytes());
         }
         hasher.finish()
     }
@@ -260,8 +313,7 @@ impl Chip {
                 return Err(ChipError::PagePrograms { offset: offset as u32, limit });
             }
         }
-        let cells = &block.data()[start..start + data.len()];
-        match cells.iter().zip(data).position(|(cell, new)| cell & new != *new) {
+        match block.programmable(start, data.len()).zip(data).position(|(cell, new)| cell & new != *new) {
             Some(at) => Err(ChipError::Overwrite { offset: offset + at as u32 }),
             None => Ok((index, start)),
         }
@@ -291,11 +343,12 @@ impl Flash for Chip {
         let eraseblock = self.geometry.eraseblock() as usize;
         let (mut at, mut rest, mut worst) = (offset as usize, buf, Ecc::Clean);
         while !rest.is_empty() {
-            let (block, start) = (&self.blocks[at / eraseblock], at % eraseblock);
+            let (index, start) = (at / eraseblock, at % eraseblock);
             let len = rest.len().min(eraseblock - start);
             let (part, more) = rest.split_at_mut(len);
-            part.copy_from_slice(&block.data()[start..start + len]);
-            worst = block.units(start, len).iter().fold(worst, |worst, unit| worst.max(unit.ecc));
+            let block = &self.blocks[index];
+            let read = if block.is_unstable() { self.unstable_reads.fetch_add(1, Ordering::Relaxed) } else { 0 };
+            worst = worst.max(block.read(start, part, self.moment(index as u32, read)));
             (at, rest) = (at + len, more);
         }
         Ok(worst)
@@ -314,7 +367,7 @@ impl Flash for Chip {
     }
 
     fn known_scan(&self, rules: scan::Rules, block: u32) -> Option<Arc<BlockScan>> {
-        let content = self.blocks.get(block as usize)?;
+        let content = self.blocks.get(block as usize).filter(|content| !content.is_unstable())?;
         content.scans.get(scans::Key { content: content.id(), block, rules }, || {
             scan_one(self, rules, block, &mut vec![0; self.geometry.eraseblock() as usize]).ok()
         })

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
 mod failure;
+mod faults;
 mod parts;
 mod plants;
 mod prepare;
@@ -59,6 +60,8 @@ enum Command {
     Parts(parts::Args),
     /// List the mistakes that --plant makes
     Plants,
+    /// List the kinds of faults, how often they are tried, and what is promised
+    Faults(faults::Args),
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -71,6 +74,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Parts(args) => parts::run(&args).map(|()| true),
         Command::Plants => plants::run().map(|()| true),
+        Command::Faults(args) => faults::run(&args).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -9,9 +9,11 @@ mod damage;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod walker;
 
 pub use plan::{cuts_all, cuts_sampled};
+pub use tiers::cuts_of_tier;
 pub use walker::Walker;
 
 /// A power cut.
@@ -41,8 +43,9 @@ pub enum Tear {
         unit: u32,
         /// What became of it.
         damage: ProgramDamage,
-        /// Bytes for [`Prefix`](ProgramDamage::Prefix) and [`Suffix`](ProgramDamage::Suffix), pages back for
-        /// [`Paired`](ProgramDamage::Paired) and the like, else which random choice.
+        /// Bytes for [`Prefix`](ProgramDamage::Prefix), [`Suffix`](ProgramDamage::Suffix) and
+        /// [`UnstablePrefix`](ProgramDamage::UnstablePrefix), pages back for [`Paired`](ProgramDamage::Paired) and the like,
+        /// else which random choice.
         n: u32,
     },
     /// An erase stopped.
@@ -84,6 +87,15 @@ pub enum ProgramDamage {
     PairedBlank,
     /// MLC NAND: it is complete, and the page n before it is garbage.
     PairedDone,
+    /// NOR: it reads blank, and the eraseblock is weak: what is programmed there later does not all stick.
+    WeakBlank,
+    /// The first n bytes are done, the cells of the rest are unstable: they differ from read to read, and from power-up to
+    /// power-up. With ECC a read of them is clean, corrected or uncorrectable.
+    UnstablePrefix,
+    /// A random subset of its bits is done, the others are unstable.
+    UnstableBits,
+    /// It is complete, and elsewhere in its eraseblock bits are cleared, or on NAND flipped.
+    Disturbed,
 }
 
 /// What became of an eraseblock whose erase stopped; it is weak in any case. An erase of NOR first programs zeros.
@@ -101,9 +113,13 @@ pub enum EraseDamage {
     Suffix,
     /// All reads blank.
     Blank,
+    /// The first n bytes are erased, in the rest the zeros are unstable.
+    Unstable,
+    /// NOR: the first n bytes are zeros, in the rest the ones are unstable.
+    UnstableZeros,
 }
 
-const PROGRAM_NAMES: [(ProgramDamage, &str); 11] = [
+const PROGRAM_NAMES: [(ProgramDamage, &str); 15] = [
     (ProgramDamage::Prefix, "prefix"),
     (ProgramDamage::Suffix, "suffix"),
     (ProgramDamage::Bytes, "bytes"),
@@ -115,15 +131,21 @@ const PROGRAM_NAMES: [(ProgramDamage, &str); 11] = [
     (ProgramDamage::Paired, "paired"),
     (ProgramDamage::PairedBlank, "paired-blank"),
     (ProgramDamage::PairedDone, "paired-done"),
+    (ProgramDamage::WeakBlank, "weak-blank"),
+    (ProgramDamage::UnstablePrefix, "unstable-prefix"),
+    (ProgramDamage::UnstableBits, "unstable-bits"),
+    (ProgramDamage::Disturbed, "disturbed"),
 ];
 
-const ERASE_NAMES: [(EraseDamage, &str); 6] = [
+const ERASE_NAMES: [(EraseDamage, &str); 8] = [
     (EraseDamage::Zeros, "erase-zeros"),
     (EraseDamage::Mixed, "erase-mixed"),
     (EraseDamage::Bits, "erase-bits"),
     (EraseDamage::Prefix, "erase-prefix"),
     (EraseDamage::Suffix, "erase-suffix"),
     (EraseDamage::Blank, "erase-blank"),
+    (EraseDamage::Unstable, "erase-unstable"),
+    (EraseDamage::UnstableZeros, "erase-unstable-zeros"),
 ];
 
 /// Text that names no cut.

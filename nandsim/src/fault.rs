@@ -1,5 +1,11 @@
 //! Planned faults: a chip that does not do what it is told, at operations picked beforehand.
 
+mod catalogue;
+mod decay;
+
+pub use catalogue::{FlashClass, Hazard, Promise, Tier};
+pub use decay::Decay;
+
 /// What goes wrong. A failed operation breaks its eraseblock: everything after it fails there, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {

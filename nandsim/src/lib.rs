@@ -56,6 +56,7 @@ mod boot;
 mod cache;
 mod chip;
 mod content;
+mod coverage;
 mod cut;
 mod fault;
 pub mod firmware;
@@ -80,8 +81,9 @@ mod viewer;
 
 pub use chip::{Chip, ChipError, Counters, OobState, Pairing, Rules};
 pub use content::ContentId;
-pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_sampled};
-pub use fault::{Fault, FaultKind};
+pub use coverage::{Coverage, OpKind, Tried};
+pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_of_tier, cuts_sampled};
+pub use fault::{Decay, Fault, FaultKind, FlashClass, Hazard, Promise, Tier};
 pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,

@@ -180,7 +180,13 @@ impl Row {
             }
             Fields::Summary(entries) => self.put("entries", *entries),
             Fields::Marker(marker) => {
-                self.put("marker", if marker.kind == MarkerKind::Begin { "begin" } else { "commit" });
+                let kind = match marker.kind {
+                    MarkerKind::Begin => "begin",
+                    MarkerKind::Commit => "commit",
+                    MarkerKind::Repeat => "repeat",
+                    MarkerKind::Undo => "undo",
+                };
+                self.put("marker", kind);
                 self.put("commit_point", marker.commit_point.map_or("undecided".into(), |point| point.to_string()));
                 self.put("sequence", marker.sequence);
                 self.put("txid", show::digits(&marker.txid));

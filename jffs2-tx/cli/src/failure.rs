@@ -76,7 +76,7 @@ impl<E: Display + std::fmt::Debug> From<TxError<E>> for Failure {
     fn from(error: TxError<E>) -> Self {
         let exit = match error {
             TxError::Read(error) => return error.into(),
-            TxError::NoSpace { .. } | TxError::CommitBlockFull { .. } => Exit::NoSpace,
+            TxError::NoSpace { .. } | TxError::CommitBlockFull { .. } | TxError::Unsettled => Exit::NoSpace,
             TxError::CommitPoint { .. } | TxError::NoSummaryReader => Exit::Unsupported,
             TxError::Exhausted { .. } | TxError::ReadOnly { .. } => Exit::Unsupported,
             TxError::Foreign => Exit::NotJffs2,

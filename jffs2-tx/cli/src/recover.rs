@@ -19,7 +19,7 @@ pub(crate) struct Args {
 /// What was cleaned up, as `--json` shows it.
 #[derive(Debug, Serialize)]
 struct Recovered {
-    /// Commits that were sealed.
+    /// Commits that were sealed, or written again.
     sealed: u32,
     /// Eraseblocks erased that a cut transaction had left hidden.
     erased_hidden: u32,
@@ -27,6 +27,8 @@ struct Recovered {
     erased_dead: u32,
     /// Eraseblocks that failed; exit code 1 if there are any.
     failed: u32,
+    /// Commits that may not last, with no eraseblock free to write them again; exit code 1 if there are any.
+    unsettled: u32,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -40,14 +42,19 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
         erased_hidden: report.erased_hidden,
         erased_dead: report.erased_dead,
         failed: report.failed,
+        unsettled: report.unsettled,
     };
     let erased = recovered.erased_hidden + recovered.erased_dead;
     let text = || {
+        let unsettled = match recovered.unsettled {
+            0 => String::new(),
+            commits => format!("; {commits} commits may not last, as no eraseblock is free"),
+        };
         format!(
-            "{erased} eraseblocks erased, {} commits sealed, {} eraseblocks failed",
+            "{erased} eraseblocks erased, {} commits sealed, {} eraseblocks failed{unsettled}",
             recovered.sealed, recovered.failed
         )
     };
     show::line(args.json, &recovered, text)?;
-    Ok(if recovered.failed == 0 { Exit::Done } else { Exit::Findings })
+    Ok(if recovered.failed + recovered.unsettled == 0 { Exit::Done } else { Exit::Findings })
 }

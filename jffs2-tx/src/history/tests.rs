@@ -359,7 +359,7 @@ mod cut {
     use super::*;
     use crate::flash::{Ecc, Flash, FlashMut, MemError};
     use crate::inode_kind::Meta;
-    use crate::tx::{Transaction, TxError, TxOptions};
+    use crate::tx::{Transaction, TxError, TxOptions, recover};
     use crate::wire::CommitPoint;
 
     const META: Meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: 1000 };
@@ -435,6 +435,8 @@ mod cut {
         tx.create_file(b"/gone", META, b"gone").unwrap();
         tx.create_file(b"/mode", META, b"mode").unwrap();
         tx.commit().unwrap();
+        // What the update would do first.
+        recover(&mut flash, endian).unwrap();
         flash
     }
 

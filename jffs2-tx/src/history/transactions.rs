@@ -38,7 +38,8 @@ pub struct TxRecord {
 /// [`ReadError::Device`].
 pub fn transactions<F: Flash>(flash: &F, index: &Index) -> Result<Vec<TxRecord>, ReadError<F::Error>> {
     let mut by_id: BTreeMap<(u64, [u8; 16]), Vec<&MarkerRecord>> = BTreeMap::new();
-    for record in index.markers() {
+    // Where a recovery has undone one nothing of it is left to tell of.
+    for record in index.markers().iter().filter(|record| record.marker.kind != MarkerKind::Undo) {
         by_id.entry((record.marker.sequence, record.marker.txid)).or_default().push(record);
     }
     by_id.into_values().map(|records| TxRecord::of(flash, index, &records)).collect()
@@ -50,7 +51,8 @@ impl TxRecord {
         let geometry = index.geometry();
         let of_kind = |kind| records.iter().copied().filter(move |record| record.marker.kind == kind);
         // The copy in the body has the whole label; those in a head may be all that power left.
-        let commit = of_kind(MarkerKind::Commit).min_by_key(|record| record.in_head);
+        let commits = records.iter().copied().filter(|record| record.marker.kind.commits());
+        let commit = commits.min_by_key(|record| (!is_visible(index, record), record.in_head));
         Ok(Self {
             marker: commit.unwrap_or(records[0]).clone(),
             state: commit.map_or(Ok(TxState::Leftover), |commit| state(flash, index, records, commit))?,

@@ -55,6 +55,11 @@ impl Pool {
         self.reserve
     }
 
+    /// Leaves these to others.
+    pub(crate) fn give_up(&mut self, blocks: &[u32]) {
+        self.blocks.retain(|block| !blocks.contains(block));
+    }
+
     /// Takes the lowest block, if one is left above the reserve.
     pub fn take_lowest(&mut self) -> Option<u32> {
         if self.len() > self.reserve { self.blocks.pop_front() } else { None }

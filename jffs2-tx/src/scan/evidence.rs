@@ -14,7 +14,8 @@ pub(super) fn kernel_wrote_summary(found: &BlockScan) -> bool {
         let is_file = |mode: u16| FileKind::from_mode(u32::from(mode)) == Some(FileKind::File);
         found.inodes.iter().any(|node| node.version > 1 && node.dsize == 0 && is_file(node.mode))
     };
-    found.by_summary && !has(MarkerKind::Commit) && (has(MarkerKind::Begin) || deletion() || new_metadata())
+    let ours = found.markers.iter().any(|seen| seen.marker.kind != MarkerKind::Begin);
+    found.by_summary && !ours && (has(MarkerKind::Begin) || deletion() || new_metadata())
 }
 
 #[cfg(test)]

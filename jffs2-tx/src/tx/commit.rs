@@ -13,7 +13,7 @@ use crate::scan::{BlockState, Rules, scan_block};
 use crate::wire::{CommitPoint, Dirent, Inode, Marker, MarkerKind};
 
 /// Versions from here on are signed in some readers.
-const MAX_VERSION: u32 = 1 << 31;
+pub(super) const MAX_VERSION: u32 = 1 << 31;
 
 impl<F: FlashMut> Transaction<'_, F> {
     /// Makes the change visible, all of it or nothing. When this returns it is durable, and the next mount sees the

@@ -6,16 +6,17 @@ use super::digest::PayloadDigest;
 use super::{Result, Transaction, TxError};
 use crate::flash::{FlashKind, FlashMut, Geometry};
 use crate::log::{MAX_FAILED, WriteError, erase, is_lasting, program, sync};
+use crate::scan::{Place, Places};
 use crate::wire::{
-    CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, Inode, SUMMARY_MAGIC, Summary, SummaryEntry,
-    emit_padding,
+    CommitPoint, Dirent, Endian, HEAD_COPY_OFFSETS, HEAD_SIZE, HEADER_SIZE, INODE_SIZE, Inode, SUMMARY_MAGIC, Summary,
+    SummaryEntry, emit_padding, nodetype,
 };
 
 /// Nodes of a commit block's body, and their summary entries.
 #[derive(Debug)]
 pub(super) struct CommitNodes {
     endian: Endian,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     listed: Vec<Listed>,
 }
 
@@ -54,7 +55,29 @@ impl CommitNodes {
         self.listed.push(Listed::Inode { offset, totlen, ino: fields.ino, version: fields.version });
     }
 
-    fn summary(&self, body_start: u32) -> Summary<'_> {
+    /// The nodes that stand in `body`, end to end.
+    pub(super) fn of_body(endian: Endian, body: &[u8]) -> Self {
+        let mut nodes = Self::new(endian);
+        for place in Places::new(endian, body, 0) {
+            let Place::Node { header, bytes, .. } = place else { continue };
+            match header.nodetype {
+                nodetype::DIRENT => {
+                    if let Ok(dirent) = Dirent::parse(endian, bytes) {
+                        nodes.push_dirent(&dirent);
+                    }
+                }
+                nodetype::INODE => {
+                    if let Ok(inode) = Inode::parse(endian, bytes) {
+                        nodes.push_inode(&inode, &bytes[INODE_SIZE..]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        nodes
+    }
+
+    pub(super) fn summary(&self, body_start: u32) -> Summary<'_> {
         let entry = |listed: &'_ Listed| match *listed {
             Listed::Dirent { offset, totlen, pino, version, ino, kind, .. } => {
                 SummaryEntry::Dirent { totlen, offset: body_start + offset, pino, version, ino, kind, name: &[] }
@@ -73,7 +96,7 @@ impl CommitNodes {
     }
 
     /// The one dirent of a *dirent* commit, with a version one higher.
-    fn sealing_dirent(&self) -> Option<Vec<u8>> {
+    pub(super) fn sealing_dirent(&self) -> Option<Vec<u8>> {
         let dirent = Dirent::parse(self.endian, &self.bytes).ok()?;
         let mut out = Vec::new();
         Dirent { version: dirent.version + 1, ..dirent }.emit(self.endian, &mut out);
@@ -187,6 +210,7 @@ impl<F: FlashMut> Transaction<'_, F> {
                 out.put(&[&nodes.bytes])?;
                 if let Some(seal) = nodes.sealing_dirent() {
                     out.put(&[&seal])?;
+                    out.put_witness()?;
                     written.nodes += 1;
                 }
             }
@@ -223,8 +247,18 @@ impl<F: FlashMut> BlockProgram<'_, F> {
         Ok(())
     }
 
+    /// Behind the seal of a *dirent* commit: that anything stands there says that dirent and seal were programmed to the end, and it
+    /// says nothing else, so that it does not matter what it reads as itself.
+    pub(super) fn put_witness(&mut self) -> core::result::Result<(), WriteError<F::Error>> {
+        let mut witness = Vec::new();
+        emit_padding(self.endian, &mut witness, HEADER_SIZE as u32);
+        let fits =
+            self.at + (witness.len() as u32).next_multiple_of(self.geometry.write_size()) <= self.geometry.eraseblock();
+        if fits { self.put(&[&witness]) } else { Ok(()) }
+    }
+
     /// The summary, at the very end of the eraseblock.
-    fn put_summary(&mut self, summary: &Summary<'_>) -> core::result::Result<(), WriteError<F::Error>> {
+    pub(super) fn put_summary(&mut self, summary: &Summary<'_>) -> core::result::Result<(), WriteError<F::Error>> {
         let eraseblock = self.geometry.eraseblock();
         let entries = summary.entries.iter().map(SummaryEntry::size).sum();
         let len = Summary::flash_size(entries).next_multiple_of(self.geometry.write_size() as usize);

@@ -71,8 +71,33 @@ pub fn verify_digest<F: Flash>(
     commit: &MarkerRecord,
 ) -> Result<DigestState, ReadError<F::Error>> {
     let marker = &commit.marker;
-    let Some(blocks) = payload_blocks(flash.geometry(), markers, marker) else { return Ok(DigestState::Gone) };
+    let Some(digest) = payload_digest(flash, endian, markers, marker)? else { return Ok(DigestState::Gone) };
     let Some(body) = commit_body(flash, endian, commit)? else { return Ok(DigestState::Gone) };
+    let holds = digest.finish(&body) == marker.digest && digest.bytes == marker.bytes;
+    Ok(if holds { DigestState::Holds } else { DigestState::Changed })
+}
+
+/// The digest of a committed transaction with another body in its commit block; as it is if it does not hold.
+pub(super) fn digest_with<F: Flash>(
+    flash: &F,
+    endian: Endian,
+    markers: &[MarkerRecord],
+    commit: &MarkerRecord,
+    body: &[u8],
+) -> Result<[u8; 32], ReadError<F::Error>> {
+    let holds = verify_digest(flash, endian, markers, commit)? == DigestState::Holds;
+    let payload = if holds { payload_digest(flash, endian, markers, &commit.marker)? } else { None };
+    Ok(payload.map_or(commit.marker.digest, |digest| digest.finish(body)))
+}
+
+/// Of the payload as it stands on the flash, if all of it is there.
+fn payload_digest<F: Flash>(
+    flash: &F,
+    endian: Endian,
+    markers: &[MarkerRecord],
+    marker: &Marker,
+) -> Result<Option<PayloadDigest>, ReadError<F::Error>> {
+    let Some(blocks) = payload_blocks(flash.geometry(), markers, marker) else { return Ok(None) };
     let geometry = *flash.geometry();
     let mut digest = PayloadDigest::new(&geometry);
     let mut bytes = vec![0; geometry.eraseblock() as usize];
@@ -85,8 +110,7 @@ pub fn verify_digest<F: Flash>(
         let used = if is_last { rest.min(u64::from(geometry.eraseblock())) as u32 } else { end };
         digest.add_bytes(*block, used, &bytes);
     }
-    let holds = digest.finish(&body) == marker.digest && digest.bytes == marker.bytes;
-    Ok(if holds { DigestState::Holds } else { DigestState::Changed })
+    Ok(Some(digest))
 }
 
 /// The payload blocks in the order written, if all are there.

@@ -38,6 +38,11 @@ pub enum TxError<E> {
         /// How many of them the kernel needs to work.
         reserve: u32,
     },
+    /// The last commit may read differently at the next power-up, and no eraseblock is free to write it again.
+    #[error(
+        "the last update may not last, and no eraseblock is free to write its commit again: let a kernel free some first"
+    )]
+    Unsettled,
     /// What changes directly in the root, or in metadata of files, does not fit one commit block.
     #[error("the change needs {needed} bytes in the commit block, which has {room}: split it into several updates")]
     CommitBlockFull {

@@ -7,8 +7,8 @@
 
 use alloc::vec::Vec;
 
-use super::recover::{RecoverAction, carry_out, open_to_write, plan_recovery};
-use super::{RecoverReport, Result};
+use super::recover::{RecoverAction, open_to_write, plan_recovery, run};
+use super::{RecoverReport, Result, TxError};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::MAX_FAILED;
@@ -77,9 +77,11 @@ pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Resu
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
     let mut erased = Vec::new();
     for action in plan_recovery(flash, &index)? {
-        *report.recovered.count(&action) += 1;
-        if let RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } = action {
-            erased.push(block);
+        report.recovered.add(&action);
+        match action {
+            RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => erased.push(block),
+            RecoverAction::Settle { blocks, .. } => erased.extend(blocks),
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => {}
         }
     }
     let space = Space::on(flash, &index, options, &erased)?;
@@ -98,8 +100,7 @@ pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Resu
 /// What nobody needs goes for good: after it `log` and deleted files have less to tell, as after the kernel's own collector.
 ///
 /// # Errors
-/// [`TxError::Read`](super::TxError::Read), [`TxError::ReadOnly`](super::TxError::ReadOnly),
-/// [`TxError::Foreign`](super::TxError::Foreign); [`TxError::Write`](super::TxError::Write) once so many eraseblocks have failed that
+/// [`TxError::Read`], [`TxError::ReadOnly`], [`TxError::Foreign`], [`TxError::Unsettled`]; [`TxError::Write`] once so many eraseblocks have failed that
 /// the device must have. What was freed until then stays free. Fewer failures are no error, nor is a target that cannot be reached:
 /// the report tells.
 pub fn gc<F: FlashMut>(
@@ -112,8 +113,11 @@ pub fn gc<F: FlashMut>(
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
     // Each pass but the last frees something that the one before has made useless: deletions whose older names have gone.
     for _ in 0..index.geometry().blocks() {
-        if tidy_all(flash, endian, &index, &mut report)? {
+        if tidy_all(flash, &index, &mut report)? {
             index = open_to_write(&*flash, endian)?;
+        }
+        if report.recovered.unsettled > 0 {
+            return Err(TxError::Unsettled);
         }
         let space = Space::on(&*flash, &index, options, &[])?;
         let (before, done, all) = (space.free(), report.eraseblocks_freed, planned(&space, options));
@@ -141,20 +145,16 @@ fn planned(space: &Space, options: &GcOptions) -> u32 {
 }
 
 /// Carries a recovery out; whether there was anything to do.
-fn tidy_all<F: FlashMut>(flash: &mut F, endian: Endian, index: &Index, report: &mut GcReport) -> Result<bool, F> {
+fn tidy_all<F: FlashMut>(flash: &mut F, index: &Index, report: &mut GcReport) -> Result<bool, F> {
     let mut recovered = RecoverReport::default();
-    let actions = plan_recovery(&*flash, index)?;
-    let any = !actions.is_empty();
-    for action in actions {
-        report.erases +=
-            u32::from(matches!(action, RecoverAction::EraseHidden { .. } | RecoverAction::EraseDead { .. }));
-        carry_out(flash, endian, action, &mut recovered)?;
-    }
+    let any = run(flash, index, &|_| true, &mut recovered)?;
+    report.erases += recovered.erased_hidden + recovered.erased_dead + recovered.failed;
     report.recovered.sealed += recovered.sealed;
     report.recovered.erased_hidden += recovered.erased_hidden;
     report.recovered.erased_dead += recovered.erased_dead;
     report.recovered.failed += recovered.failed;
-    Ok(any)
+    report.recovered.unsettled = recovered.unsettled;
+    Ok(any && recovered != RecoverReport { unsettled: recovered.unsettled, ..RecoverReport::default() })
 }
 
 /// A collection under way: the same steps, whether they are done or only planned.

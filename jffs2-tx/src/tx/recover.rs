@@ -4,16 +4,17 @@
 //! [`plan_recovery`] is a function of what the flash holds; [`recover`] carries its actions out. A power cut in
 //! between is just another state to recover from: every action leaves the tree as it is.
 
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
-use super::commit_block::body_start;
+use super::commit_block::{BlockProgram, body_start};
+use super::settle::{open_commits, plan_settle, write_settled};
 use super::{Result, TxError, other_readers};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, program, retire, reusable, sync};
-use crate::scan::{BlockState, MarkerRecord, Rules, scan_one};
-use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, MarkerKind};
+use crate::scan::{BlockState, MarkerRecord, Rules};
+use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, Marker, MarkerKind};
 
 /// One step of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +26,22 @@ pub enum RecoverAction {
         /// What the head is to be.
         head: Vec<u8>,
     },
-    /// Write the dirent of a *dirent* commit a second time, one version higher.
+    /// Program the dirent of a *dirent* commit once more where it stands, a second one behind it, one version higher, and
+    /// behind that what vouches for both.
     SealDirent {
         /// Index of the eraseblock.
         block: u32,
-        /// Where, from the start of the eraseblock.
+        /// Where the dirent stands, from the start of the eraseblock.
         at: u32,
-        /// The node.
-        node: Vec<u8>,
+        /// Both nodes.
+        nodes: Vec<u8>,
+    },
+    /// Erase commit blocks that the next power-up may see or not, once what is visible of them stands elsewhere.
+    Settle {
+        /// Indexes of the eraseblocks.
+        blocks: Vec<u32>,
+        /// What is to be written first, if anything depends on it.
+        rewrite: Option<Box<Rewrite>>,
     },
     /// Erase an eraseblock in which readers see nothing.
     EraseHidden {
@@ -46,25 +55,44 @@ pub enum RecoverAction {
     },
 }
 
+/// A commit written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Eraseblocks that may take it, the best first. None: it cannot be written, and nothing is erased.
+    pub to: Vec<u32>,
+    /// Its nodes.
+    pub body: Vec<u8>,
+    /// Its marker.
+    pub marker: Marker,
+}
+
 /// What a recovery did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverReport {
-    /// Commits that were sealed.
+    /// Commits that were sealed, or written again.
     pub sealed: u32,
-    /// Eraseblocks erased that an interrupted transaction had left hidden.
+    /// Eraseblocks erased that an interrupted transaction had left hidden, or visible by chance.
     pub erased_hidden: u32,
     /// Eraseblocks erased that held only nodes that nothing needs.
     pub erased_dead: u32,
     /// Eraseblocks that failed: those to be erased are marked bad, where the flash has such marks.
     pub failed: u32,
+    /// Commits that may read differently at the next power-up, and could not be written again: no eraseblock is free.
+    pub unsettled: u32,
 }
 
 impl RecoverReport {
-    pub(super) fn count(&mut self, action: &RecoverAction) -> &mut u32 {
+    /// Counts an action as done.
+    pub(super) fn add(&mut self, action: &RecoverAction) {
         match action {
-            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => &mut self.sealed,
-            RecoverAction::EraseHidden { .. } => &mut self.erased_hidden,
-            RecoverAction::EraseDead { .. } => &mut self.erased_dead,
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => self.sealed += 1,
+            RecoverAction::Settle { rewrite: Some(rewrite), .. } if rewrite.to.is_empty() => self.unsettled += 1,
+            RecoverAction::Settle { blocks, rewrite } => {
+                self.sealed += u32::from(rewrite.as_ref().is_some_and(|rewrite| rewrite.marker.kind.commits()));
+                self.erased_hidden += blocks.len() as u32;
+            }
+            RecoverAction::EraseHidden { .. } => self.erased_hidden += 1,
+            RecoverAction::EraseDead { .. } => self.erased_dead += 1,
         }
     }
 }
@@ -74,26 +102,47 @@ impl RecoverReport {
 /// # Errors
 /// [`TxError::Read`].
 pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAction>, F> {
+    let Planned { mut actions, erases, .. } = plan(flash, index)?;
+    actions.extend(erases);
+    Ok(actions)
+}
+
+struct Planned {
+    /// What makes commits last.
+    actions: Vec<RecoverAction>,
+    /// What can be erased after it.
+    erases: Vec<RecoverAction>,
+    /// Not all commits are settled: until they are, either tree may be the one that is needed.
+    open: bool,
+}
+
+fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
     let others = other_readers(flash, index)?;
-    let mut seals = Vec::new();
+    let open = open_commits(flash, index)?;
+    let geometry = index.geometry();
+    let is_open = |block: u32| open.iter().flat_map(|open| &open.blocks).any(|open| open.block == block);
     let mut erases = Vec::new();
     for (block, info) in index.blocks().iter().enumerate() {
         let block = block as u32;
         let dead = others.iter().all(|other| reusable(other, block)) && reusable(index, block);
         match info.state {
+            _ if is_open(block) => {}
             BlockState::Hidden if dead => erases.push(RecoverAction::EraseHidden { block }),
             BlockState::Used if dead => erases.push(RecoverAction::EraseDead { block }),
             _ => {}
         }
     }
-    for seen in index.markers().iter().filter(|seen| seen.marker.kind == MarkerKind::Commit && !seen.in_head) {
-        let block = index.geometry().block_of(seen.at);
-        if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block {
-            seals.extend(seal(flash, index, block, seen)?);
+    let mut actions = Vec::new();
+    for seen in index.markers().iter().filter(|seen| seen.marker.kind != MarkerKind::Begin && !seen.in_head) {
+        let block = geometry.block_of(seen.at);
+        if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block && !is_open(block) {
+            actions.extend(seal(flash, index, block, seen)?);
         }
     }
-    seals.extend(erases);
-    Ok(seals)
+    for of_one in &open {
+        actions.push(plan_settle(flash, index, others.as_ref(), &open, of_one)?);
+    }
+    Ok(Planned { actions, erases, open: !open.is_empty() })
 }
 
 fn seal<F: Flash>(
@@ -125,7 +174,8 @@ fn seal_head<F: Flash>(
     Ok(needed.then(|| RecoverAction::SealHead { block, head: head.to_vec() }))
 }
 
-/// A *dirent* commit is sealed if its dirent stands there twice. Once anything follows, the kernel has taken over.
+/// A *dirent* commit is sealed if anything stands behind its second dirent: that was written when both were there for good.
+/// Elsewhere than on NOR that can be programmed again it is not completed where it stands, but settled.
 fn seal_dirent<F: Flash>(
     flash: &F,
     index: &Index,
@@ -134,29 +184,26 @@ fn seal_dirent<F: Flash>(
 ) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
     let endian = index.rules().endian;
     let geometry = *flash.geometry();
-    // Elsewhere a write unit that reads blank may have been programmed by a torn seal: it must not be again.
-    if !geometry.can_overwrite() {
-        return Ok(None);
-    }
     let start = geometry.offset_of(block);
-    let mut bytes = vec![0; geometry.eraseblock() as usize];
-    let found = scan_one(flash, Rules { endian, summaries: true }, block, &mut bytes)?;
-    let after: Vec<_> = found.dirents.iter().filter(|dirent| dirent.at > commit.at).collect();
-    let [only] = after[..] else { return Ok(None) };
-    // What a torn seal left may end anywhere; nodes start at multiples of 4.
-    let end = (found.written_end.max(found.end) - start).next_multiple_of(4);
-    let room = Dirent::flash_size(usize::from(only.name_len));
-    if !found.inodes.is_empty() || end as usize + room > bytes.len() || commit.at - start != body_start(&geometry, None)
-    {
+    let at = (commit.at - start) as usize + commit.marker.flash_size();
+    if !geometry.can_overwrite() || commit.at - start != body_start(&geometry, None) {
         return Ok(None);
     }
-    let Ok(dirent) = Dirent::parse(endian, &bytes[(only.at - start) as usize..]) else { return Ok(None) };
+    let mut bytes = vec![0; geometry.eraseblock() as usize];
+    flash.read(start, &mut bytes).map_err(|error| ReadError::Device { offset: start, error })?;
+    let Some(dirent) = bytes.get(at..).and_then(|bytes| Dirent::parse(endian, bytes).ok()) else { return Ok(None) };
     // The kernel has changed the directory since if it has a newer node: the seal would compete with that.
-    let version = dirent.version.checked_add(1).filter(|_| index.max_version(dirent.pino) == dirent.version);
-    let Some(version) = version else { return Ok(None) };
-    let mut node = Vec::new();
-    Dirent { version, ..dirent }.emit(endian, &mut node);
-    Ok(Some(RecoverAction::SealDirent { block, at: end, node }))
+    let newer = index.max_version(dirent.pino);
+    let Some(version) = dirent.version.checked_add(1).filter(|seal| newer <= *seal) else { return Ok(None) };
+    let mut nodes = Vec::new();
+    dirent.emit(endian, &mut nodes);
+    Dirent { version, ..dirent }.emit(endian, &mut nodes);
+    let Some((is, behind)) = bytes.get(at..).and_then(|bytes| bytes.split_at_checked(nodes.len())) else {
+        return Ok(None);
+    };
+    let completes = is.iter().zip(&nodes).all(|(is, wanted)| is & wanted == *wanted);
+    let needed = completes && behind.iter().all(|byte| *byte == 0xff);
+    Ok(needed.then_some(RecoverAction::SealDirent { block, at: at as u32, nodes }))
 }
 
 /// Reads a flash that is to be written to.
@@ -178,38 +225,79 @@ pub(super) fn open_to_write<F: Flash>(flash: &F, endian: Endian) -> Result<Index
 pub fn recover<F: FlashMut>(flash: &mut F, endian: Endian) -> Result<RecoverReport, F> {
     let index = open_to_write(&*flash, endian)?;
     let mut report = RecoverReport::default();
-    for action in plan_recovery(&*flash, &index)? {
-        carry_out(flash, endian, action, &mut report)?;
-    }
+    run(flash, &index, &|_| true, &mut report)?;
     Ok(report)
+}
+
+/// Carries a recovery out, as far as its actions are wanted; whether there was anything to do.
+pub(super) fn run<F: FlashMut>(
+    flash: &mut F,
+    index: &Index,
+    wanted: &dyn Fn(&RecoverAction) -> bool,
+    report: &mut RecoverReport,
+) -> Result<bool, F> {
+    let endian = index.rules().endian;
+    let mut planned = plan(&*flash, index)?;
+    let mut any = false;
+    // What is written again changes what the next commit is to be written as.
+    for _ in 0..index.geometry().blocks() {
+        let mut settling = false;
+        for action in core::mem::take(&mut planned.actions).into_iter().filter(|action| wanted(action)) {
+            any = true;
+            settling = matches!(action, RecoverAction::Settle { .. });
+            carry_out(flash, endian, action, report)?;
+            if settling {
+                break;
+            }
+        }
+        if !settling {
+            break;
+        }
+        planned = plan(&*flash, &open_to_write(&*flash, endian)?)?;
+        // An eraseblock that cannot be erased would have the same written again and again.
+        if report.unsettled + report.failed > 0 {
+            break;
+        }
+    }
+    let settled = |action: &RecoverAction| !planned.open || matches!(action, RecoverAction::EraseHidden { .. });
+    for action in planned.erases.into_iter().filter(|action| wanted(action) && settled(action)) {
+        any = true;
+        carry_out(flash, endian, action, report)?;
+    }
+    Ok(any)
 }
 
 /// The part of a recovery that a transaction begins with: eraseblocks that nothing needs are left for it to take. Online
 /// only what nobody sees is touched, so that nothing is sealed.
 pub(super) fn tidy<F: FlashMut>(flash: &mut F, index: &Index, online: bool) -> Result<RecoverReport, F> {
     let mut report = RecoverReport::default();
-    for action in tidying(&*flash, index, online)? {
-        carry_out(flash, index.rules().endian, action, &mut report)?;
-    }
+    run(flash, index, &|action| is_tidying(index, action, online), &mut report)?;
     Ok(report)
 }
 
-/// What [`tidy`] would do, nothing of it done.
-pub(super) fn would_tidy<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<RecoverReport, F> {
-    let mut report = RecoverReport::default();
-    for action in tidying(flash, index, online)? {
-        *report.count(&action) += 1;
+/// What [`tidy`] would do, nothing of it done; and the eraseblocks that would not be free any more.
+pub(super) fn would_tidy<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<(RecoverReport, Vec<u32>), F> {
+    let (mut report, mut taken) = (RecoverReport::default(), Vec::new());
+    for action in plan_recovery(flash, index)?.iter().filter(|action| is_tidying(index, action, online)) {
+        report.add(action);
+        // A commit that is written again leaves its old eraseblock free instead.
+        if let RecoverAction::Settle { rewrite: Some(rewrite), .. } = action
+            && rewrite.marker.kind == MarkerKind::Undo
+        {
+            taken.extend(rewrite.to.first());
+        }
     }
-    Ok(report)
+    Ok((report, taken))
 }
 
-fn tidying<F: Flash>(flash: &F, index: &Index, online: bool) -> Result<Vec<RecoverAction>, F> {
-    let wanted = |action: &RecoverAction| match action {
+fn is_tidying(index: &Index, action: &RecoverAction, online: bool) -> bool {
+    let hidden = |block: &u32| index.blocks()[*block as usize].state == BlockState::Hidden;
+    match action {
         RecoverAction::EraseHidden { .. } => true,
+        RecoverAction::Settle { blocks, .. } => !online || blocks.iter().all(hidden),
         RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => !online,
         RecoverAction::EraseDead { .. } => false,
-    };
-    Ok(plan_recovery(flash, index)?.into_iter().filter(wanted).collect())
+    }
 }
 
 /// An eraseblock that fails is no reason to stop: the tree does not need what is done here. A device that fails is one.
@@ -221,25 +309,87 @@ pub(super) fn carry_out<F: FlashMut>(
 ) -> Result<(), F> {
     let done = match &action {
         RecoverAction::SealHead { block, head } => seal_block(flash, *block, 0, head),
-        RecoverAction::SealDirent { block, at, node } => seal_block(flash, *block, *at, node),
+        RecoverAction::SealDirent { block, at, nodes } => {
+            let (at, behind) = (*at, at + nodes.len() as u32);
+            seal_block(flash, *block, at, nodes).and_then(|()| write_witness(flash, endian, *block, behind))
+        }
+        RecoverAction::Settle { blocks, rewrite } => return settle(flash, endian, blocks, rewrite.as_deref(), report),
         RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => free_block(flash, endian, *block),
     };
     let Err(error) = done else {
-        *report.count(&action) += 1;
+        report.add(&action);
         return Ok(());
     };
-    report.failed += 1;
-    // So many are a failing device, and no reason to mark the whole flash bad.
-    if report.failed as usize > MAX_FAILED {
-        return Ok(());
-    }
     match action {
+        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => {
+            failed(flash, block, error, report)
+        }
         // Readers need what stands there.
-        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } if !is_lasting(flash, &error) => {}
-        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => return Err(error.into()),
-        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => retire(flash, block, error)?,
+        _ if is_lasting(flash, &error) => Err(error.into()),
+        _ => {
+            report.failed += 1;
+            Ok(())
+        }
+    }
+}
+
+/// So many are a failing device, and no reason to mark the whole flash bad.
+fn failed<F: FlashMut>(
+    flash: &mut F,
+    block: u32,
+    error: WriteError<F::Error>,
+    report: &mut RecoverReport,
+) -> Result<(), F> {
+    report.failed += 1;
+    if report.failed as usize <= MAX_FAILED {
+        retire(flash, block, error)?;
     }
     Ok(())
+}
+
+fn settle<F: FlashMut>(
+    flash: &mut F,
+    endian: Endian,
+    blocks: &[u32],
+    rewrite: Option<&Rewrite>,
+    report: &mut RecoverReport,
+) -> Result<(), F> {
+    if let Some(rewrite) = rewrite {
+        let mut written = false;
+        for block in &rewrite.to {
+            match write_settled(flash, endian, *block, &rewrite.body, &rewrite.marker) {
+                Ok(()) => {
+                    written = true;
+                    break;
+                }
+                Err(error) => failed(flash, *block, error, report)?,
+            }
+        }
+        report.unsettled += u32::from(!written);
+        report.sealed += u32::from(written && rewrite.marker.kind.commits());
+        if !written {
+            return Ok(());
+        }
+    }
+    for block in blocks {
+        match free_block(flash, endian, *block) {
+            Ok(()) => report.erased_hidden += 1,
+            Err(error) => failed(flash, *block, error, report)?,
+        }
+    }
+    Ok(())
+}
+
+/// What vouches for the two dirents of a *dirent* commit, if there is room.
+fn write_witness<F: FlashMut>(
+    flash: &mut F,
+    endian: Endian,
+    block: u32,
+    at: u32,
+) -> core::result::Result<(), WriteError<F::Error>> {
+    let geometry = *flash.geometry();
+    let start = geometry.offset_of(block);
+    BlockProgram { flash, geometry, start, at, endian, bytes: 0, dry: false }.put_witness()
 }
 
 fn seal_block<F: FlashMut>(

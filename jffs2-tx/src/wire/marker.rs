@@ -25,6 +25,29 @@ pub enum MarkerKind {
     Begin,
     /// Last node before the commit point; in a head, the commit point itself.
     Commit,
+    /// The same of a commit that a recovery has written again.
+    Repeat,
+    /// The same of nodes that a recovery has written to keep the tree from before a transaction that was cut in its commit.
+    Undo,
+}
+
+impl MarkerKind {
+    /// Whether the marker stands for a commit: the transaction's own, or one written again.
+    #[must_use]
+    pub fn commits(self) -> bool {
+        matches!(self, Self::Commit | Self::Repeat)
+    }
+
+    const ALL: [Self; 4] = [Self::Begin, Self::Commit, Self::Repeat, Self::Undo];
+
+    fn id(self) -> u8 {
+        match self {
+            Self::Begin => 1,
+            Self::Commit => 2,
+            Self::Repeat => 3,
+            Self::Undo => 4,
+        }
+    }
 }
 
 /// What makes a transaction visible (`FORMAT.md` section 5).
@@ -65,7 +88,7 @@ impl core::fmt::Display for CommitPoint {
 /// A transaction marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
-    /// Begin or commit.
+    /// What it says.
     pub kind: MarkerKind,
     /// What makes the transaction visible; `None` in a begin marker, where it is not decided yet.
     pub commit_point: Option<CommitPoint>,
@@ -98,12 +121,8 @@ impl Marker {
         if node_crc(&bytes[..96], label) != endian.u32(bytes, 96) {
             return Err(WireError::NodeCrc);
         }
-        let kind = match bytes[13] {
-            1 => MarkerKind::Begin,
-            2 => MarkerKind::Commit,
-            _ => return Err(WireError::Value),
-        };
-        if bytes[12] != VERSION || (kind == MarkerKind::Commit) != CommitPoint::from_id(bytes[14]).is_some() {
+        let kind = MarkerKind::ALL.into_iter().find(|kind| kind.id() == bytes[13]).ok_or(WireError::Value)?;
+        if bytes[12] != VERSION || (kind == MarkerKind::Begin) == CommitPoint::from_id(bytes[14]).is_some() {
             return Err(WireError::Value);
         }
         let mut txid = [0; 16];
@@ -135,11 +154,12 @@ impl Marker {
         debug_assert!(self.label.len() <= MAX_LABEL);
         let totlen = (MARKER_SIZE + self.label.len()) as u32;
         let start = emit_header(endian, out, nodetype::TX_MARKER, totlen);
-        let kind = match self.kind {
-            MarkerKind::Begin => 1,
-            MarkerKind::Commit => 2,
-        };
-        out.extend_from_slice(&[VERSION, kind, self.commit_point.map_or(0, CommitPoint::id), self.label.len() as u8]);
+        out.extend_from_slice(&[
+            VERSION,
+            self.kind.id(),
+            self.commit_point.map_or(0, CommitPoint::id),
+            self.label.len() as u8,
+        ]);
         endian.put_u64(out, self.sequence);
         out.extend_from_slice(&self.txid);
         endian.put_u32(out, self.commit_block);

@@ -34,9 +34,12 @@ const BLANK_UNIT: Unit = Unit { programmed: false, ecc: Ecc::Clean };
 /// An eraseblock.
 #[derive(Debug)]
 pub(crate) struct Block {
-    data: Vec<u8>,
+    /// Zeros where cells are unstable.
+    pub(super) data: Vec<u8>,
+    /// Bits that differ from read to read; empty if there are none.
+    pub(super) unstable: Vec<u8>,
     /// Empty where cells may be programmed again and again: see [`Geometry::can_overwrite`].
-    units: Vec<Unit>,
+    pub(super) units: Vec<Unit>,
     /// NAND: how often each page was programmed since the last complete erase.
     page_programs: Vec<u8>,
     pub(crate) oob: OobState,
@@ -46,7 +49,7 @@ pub(crate) struct Block {
     /// A program or an erase failed; all further ones fail, too.
     pub(crate) broken: bool,
     pub(crate) erases: u32,
-    id: OnceLock<ContentId>,
+    pub(super) id: OnceLock<ContentId>,
     pub(super) scans: Scans,
 }
 
@@ -54,7 +57,8 @@ impl Clone for Block {
     /// A copy is made to be changed, so what is known of the content is not copied.
     fn clone(&self) -> Self {
         let (data, units, page_programs) = (self.data.clone(), self.units.clone(), self.page_programs.clone());
-        Self { data, units, page_programs, id: OnceLock::new(), scans: Scans::default(), ..*self }
+        let unstable = self.unstable.clone();
+        Self { data, unstable, units, page_programs, id: OnceLock::new(), scans: Scans::default(), ..*self }
     }
 }
 
@@ -65,6 +69,7 @@ impl Block {
         let pages = if geometry.kind() == FlashKind::Nor { 0 } else { len / geometry.write_size() as usize };
         Self {
             data: vec![0xff; len],
+            unstable: Vec::new(),
             units: vec![BLANK_UNIT; units],
             page_programs: vec![0; pages],
             oob: OobState::Blank,
@@ -115,6 +120,7 @@ impl Block {
     /// wanted is uncorrectable, unless nothing of it is to be seen. `start` and length are whole units.
     pub(crate) fn program(&mut self, start: usize, wanted: &[u8], actual: &[u8]) {
         self.id = OnceLock::new();
+        self.settle(start, actual.iter().copied());
         let cells = &mut self.data[start..start + actual.len()];
         for (cell, new) in cells.iter_mut().zip(actual) {
             *cell &= new;
@@ -137,6 +143,8 @@ impl Block {
     pub(crate) fn set_cells(&mut self, cells: Vec<u8>) {
         self.id = OnceLock::new();
         let before = std::mem::replace(&mut self.data, cells);
+        let kept: Vec<u8> = before.iter().zip(&self.data).map(|(old, new)| !(old ^ new)).collect();
+        self.settle(0, kept.into_iter());
         if self.units.is_empty() {
             return;
         }
@@ -168,6 +176,9 @@ impl Block {
         *self.id.get_or_init(|| {
             let mut hasher = Hasher::new();
             hasher.update(&self.data);
+            if self.is_unstable() {
+                hasher.update(&self.unstable);
+            }
             let units: Vec<u8> =
                 self.units.iter().map(|unit| u8::from(unit.programmed) | (unit.ecc as u8) << 1).collect();
             hasher.update(&units);
@@ -178,7 +189,7 @@ impl Block {
     }
 
     /// Bytes; only where units are kept.
-    fn unit_len(&self) -> usize {
+    pub(super) fn unit_len(&self) -> usize {
         self.data.len() / self.units.len().max(1)
     }
 }

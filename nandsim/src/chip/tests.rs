@@ -209,3 +209,78 @@ fn failures_are_reported_and_last() {
     chip.mark_bad(0).unwrap();
     chip.erase(2).unwrap();
 }
+
+/// A chip whose eraseblock 1 has unstable cells in the first `len` bytes, programmed to 0x5a.
+fn unstable(geometry: Geometry, len: usize) -> Chip {
+    let mut chip = Chip::new(geometry, 3);
+    let block = chip.block_mut(1);
+    block.program(0, &vec![0x5a; len], &vec![0x5a; len]);
+    block.unsettle(0, &vec![!0x5a; len]);
+    chip
+}
+
+fn first_bytes(chip: &Chip) -> (Vec<u8>, Ecc) {
+    let mut bytes = vec![0; 512];
+    let ecc = chip.read(chip.geometry().eraseblock(), &mut bytes).unwrap();
+    (bytes, ecc)
+}
+
+#[test]
+fn unstable_cells_differ_from_read_to_read_and_come_out_the_same_again() {
+    for kind in [FlashKind::Nor, FlashKind::Nand] {
+        let geometry = Geometry::new(kind, 1 << 20, 16384, if kind == FlashKind::Nor { 1 } else { 512 }).unwrap();
+        let chip = unstable(geometry, 512);
+        let power_up = |n| {
+            let chip = chip.powered_up(n);
+            [first_bytes(&chip), first_bytes(&chip)]
+        };
+        let reads = |n| (0..8).map(move |_| n).map(power_up);
+        let mut seen = Vec::new();
+        for n in 0..32 {
+            let same: Vec<_> = reads(n).collect();
+            assert!(same.iter().all(|reads| *reads == same[0]), "power-up {n}");
+            // Never less than what was programmed, never more than blank.
+            assert!(same[0].iter().all(|(bytes, _)| bytes.iter().all(|byte| byte & 0x5a == 0x5a)));
+            seen.extend(same[0].clone());
+        }
+        let done = seen.iter().filter(|(bytes, _)| bytes.iter().all(|byte| *byte == 0x5a)).count();
+        let blank = seen.iter().filter(|(bytes, _)| bytes.iter().all(|byte| *byte == 0xff)).count();
+        assert!(done > 4 && blank > 4 && done + blank < 48, "{done} done, {blank} blank of 64");
+        assert!((0..32).any(|n| reads(n).any(|[first, second]| first != second)), "reads of one power-up differ");
+        assert!((0..32).any(|n| reads(n).any(|[first, second]| first == second)), "and may not");
+        if kind == FlashKind::Nand {
+            let outcomes: Vec<Ecc> = seen.iter().map(|seen| seen.1).collect();
+            for ecc in [Ecc::Clean, Ecc::Corrected, Ecc::Uncorrectable] {
+                assert!(outcomes.contains(&ecc), "{ecc:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unstable_cells_are_part_of_the_id_and_go_with_a_whole_program_or_erase() {
+    let geometry = Geometry::new(FlashKind::Nor, 1 << 20, 16384, 1).unwrap();
+    let mut chip = unstable(geometry, 512);
+    assert!(chip.is_unstable());
+    assert_ne!(chip.block_id(1), chip.powered_up(1).block_id(1));
+    assert_ne!(chip.content_id(), chip.powered_up(1).content_id());
+    assert_eq!(chip.block_id(0), chip.powered_up(1).block_id(0));
+    for n in 0..16 {
+        let seen = chip.powered_up(n).as_read();
+        assert!(!seen.is_unstable());
+        assert_eq!(first_bytes(&seen), first_bytes(&chip.powered_up(n)));
+        assert_eq!(first_bytes(&seen), first_bytes(&seen.powered_up(n + 1)));
+    }
+    // The rest stays unstable: what is not programmed again.
+    chip.program(16384, &[0x5a; 256]).unwrap();
+    assert!(chip.is_unstable());
+    chip.program(16384 + 256, &[0x5a; 256]).unwrap();
+    assert!(!chip.is_unstable());
+    assert_eq!(first_bytes(&chip), (vec![0x5a; 512], Ecc::Clean));
+    let mut programmed = Chip::new(geometry, 3);
+    programmed.program(16384, &[0x5a; 512]).unwrap();
+    assert_eq!(chip.block_id(1), programmed.block_id(1));
+    let mut chip = unstable(geometry, 512);
+    chip.erase(1).unwrap();
+    assert_eq!(chip.content_id(), Chip::new(geometry, 0).content_id());
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use jffs2_tx::flash::{Ecc, Flash};
+use jffs2_tx::flash::{Ecc, Flash, FlashKind};
 
 use super::{EraseDamage, ProgramDamage, Tear};
 use crate::chip::{Block, Chip, OobState, is_blank};
@@ -11,6 +11,9 @@ use crate::trace::Op;
 
 /// About one bit in 2^6 is flipped in a page whose pair was hardly begun.
 const FLIPPED_RARITY: u32 = 6;
+
+/// About one bit in 2^10 is disturbed.
+const DISTURBED_RARITY: u32 = 10;
 
 /// Does `op` as far as `tear` says; a tear of another kind of operation leaves it undone.
 pub(super) fn tear_op(chip: &mut Chip, op: &Op, tear: Tear, rng: &mut Rng) {
@@ -44,13 +47,20 @@ fn tear_program(
     let block = chip.block_mut(geometry.block_of(offset));
     block.program(start, &data[..torn.start], &data[..torn.start]);
     let wanted = &data[torn];
-    let undone: Vec<u8> = block.data()[at..].iter().zip(wanted).map(|(cell, new)| cell & !new).collect();
+    let undone: Vec<u8> = block.programmable(at, wanted.len()).zip(wanted).map(|(cell, new)| cell & !new).collect();
     let left = left_undone(&undone, damage, n as usize, rng);
+    if is_unstable(damage) {
+        block.program(at, wanted, wanted);
+        block.unsettle(at, &left);
+        return;
+    }
     let actual: Vec<u8> = wanted.iter().zip(left).map(|(new, left)| new | left).collect();
     block.program(at, wanted, &actual);
     let page = geometry.write_size() as usize;
     match damage {
         ProgramDamage::NoEcc => block.set_ecc(at, wanted.len(), Ecc::Uncorrectable),
+        ProgramDamage::WeakBlank => block.changed().weak = true,
+        ProgramDamage::Disturbed => disturb(block, at..at + wanted.len(), geometry.kind(), rng),
         // A program of a part of a page may begin within it.
         _ if is_paired(damage) && n as usize * page <= at => {
             spoil_page(block, (at / page - n as usize) * page, page, damage, rng);
@@ -60,7 +70,7 @@ fn tear_program(
 }
 
 /// The bytes of a program that are in its `unit`-th page or buffer; none if it has none there.
-fn unit_range(offset: u32, len: usize, unit: u32, unit_size: u32) -> Range<usize> {
+pub(super) fn unit_range(offset: u32, len: usize, unit: u32, unit_size: u32) -> Range<usize> {
     let from_start = |units: u32| (units * unit_size).saturating_sub(offset % unit_size) as usize;
     from_start(unit).min(len)..from_start(unit + 1).min(len)
 }
@@ -70,6 +80,7 @@ fn left_undone(undone: &[u8], damage: ProgramDamage, n: usize, rng: &mut Rng) ->
     let mut left = undone.to_vec();
     let len = left.len();
     match damage {
+        ProgramDamage::UnstablePrefix => left[..n.min(len)].fill(0),
         ProgramDamage::Prefix => {
             left[..n.min(len)].fill(0);
             left.iter_mut().skip(n).take(1).for_each(|byte| *byte &= rng.next_u8());
@@ -81,14 +92,14 @@ fn left_undone(undone: &[u8], damage: ProgramDamage, n: usize, rng: &mut Rng) ->
         }
         ProgramDamage::Bytes => left.iter_mut().filter(|_| rng.below(2) == 0).for_each(|byte| *byte = 0),
         // Half of the bits, or all but a few.
-        ProgramDamage::Bits => and_sparse(&mut left, 1 + 5 * (n as u32 % 2), rng),
+        ProgramDamage::Bits | ProgramDamage::UnstableBits => and_sparse(&mut left, 1 + 5 * (n as u32 % 2), rng),
         ProgramDamage::OneBit => clear_one_bit(&mut left, rng),
         ProgramDamage::AllButOneBit => {
             clear_one_bit(&mut left, rng);
             left.iter_mut().zip(undone).for_each(|(left, undone)| *left ^= undone);
         }
-        ProgramDamage::LooksBlank | ProgramDamage::PairedBlank => {}
-        ProgramDamage::NoEcc | ProgramDamage::PairedDone => left.fill(0),
+        ProgramDamage::LooksBlank | ProgramDamage::PairedBlank | ProgramDamage::WeakBlank => {}
+        ProgramDamage::NoEcc | ProgramDamage::PairedDone | ProgramDamage::Disturbed => left.fill(0),
         ProgramDamage::Paired => left[..len * 3 / 4].fill(0),
     }
     left
@@ -114,6 +125,10 @@ fn clear_one_bit(bytes: &mut [u8], rng: &mut Rng) {
     }
 }
 
+fn is_unstable(damage: ProgramDamage) -> bool {
+    matches!(damage, ProgramDamage::UnstablePrefix | ProgramDamage::UnstableBits)
+}
+
 fn is_paired(damage: ProgramDamage) -> bool {
     matches!(damage, ProgramDamage::Paired | ProgramDamage::PairedBlank | ProgramDamage::PairedDone)
 }
@@ -137,12 +152,38 @@ fn spoil_page(block: &mut Block, at: usize, page: usize, damage: ProgramDamage, 
     block.set_cells(cells);
 }
 
+/// Changes bits of the eraseblock outside of what was being programmed: on NOR some are cleared, on NAND some are flipped in
+/// pages that are programmed.
+fn disturb(block: &mut Block, programmed: Range<usize>, kind: FlashKind, rng: &mut Rng) {
+    let mut cells = block.data().to_vec();
+    let mut mask = vec![0; cells.len()];
+    rng.fill_sparse(&mut mask, DISTURBED_RARITY);
+    mask[programmed].fill(0);
+    for (at, (cell, mask)) in cells.iter_mut().zip(mask).enumerate() {
+        match kind {
+            FlashKind::Nor => *cell &= !mask,
+            FlashKind::Nand if block.units(at, 1).iter().any(|unit| unit.programmed) => *cell ^= mask,
+            FlashKind::Nand => {}
+        }
+    }
+    block.set_cells(cells);
+}
+
 fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept: bool, rng: &mut Rng) {
     let block = chip.block_mut(block);
     let mut cells = block.data().to_vec();
     let len = cells.len();
     let n = (n as usize).min(len);
+    let mut unstable = vec![0; len];
     match damage {
+        EraseDamage::Unstable => {
+            cells[..n].fill(0xff);
+            unstable[n..].iter_mut().zip(&cells[n..]).for_each(|(unstable, cell)| *unstable = !cell);
+        }
+        EraseDamage::UnstableZeros => {
+            cells[..n].fill(0);
+            unstable[n..].copy_from_slice(&cells[n..]);
+        }
         EraseDamage::Zeros => cells[..n].fill(0),
         EraseDamage::Mixed => mix(&mut cells, rng),
         EraseDamage::Bits => erase_bits(&mut cells, n as u32, rng),
@@ -151,6 +192,7 @@ fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept
         EraseDamage::Blank => cells.fill(0xff),
     }
     block.set_cells(cells);
+    block.unsettle(0, &unstable);
     block.weak = true;
     block.erases += 1;
     if !oob_kept {

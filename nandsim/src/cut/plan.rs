@@ -27,7 +27,7 @@ const NOR_RANDOM: [(ProgramDamage, u32); 8] = [
     (ProgramDamage::AllButOneBit, 1),
 ];
 
-/// Every cut that is modelled, by operation: each byte of each program on NOR, each page on NAND with its variants, each
+/// Every cut of tier 1, by operation: each byte of each program on NOR, each page on NAND with its variants, each
 /// erase half done, and the end of the trace.
 pub fn cuts_all(trace: &Trace) -> impl Iterator<Item = Cut> + '_ {
     (0..=trace.ops.len()).flat_map(move |op| {
@@ -93,7 +93,7 @@ fn evenly(n: usize, end: u64) -> impl Iterator<Item = u64> {
 }
 
 /// The tears of one operation, numbered.
-struct Tears<'t> {
+pub(super) struct Tears<'t> {
     geometry: Geometry,
     rules: Rules,
     op: Option<&'t Op>,
@@ -101,7 +101,7 @@ struct Tears<'t> {
 }
 
 impl<'t> Tears<'t> {
-    fn of(trace: &'t Trace, op: usize) -> Self {
+    pub(super) fn of(trace: &'t Trace, op: usize) -> Self {
         // With one operation to lose there is nothing new: that is the cut before it.
         let synced = op < 2 || trace.ops[op - 1] == Op::Sync || trace.ops[op - 2] == Op::Sync;
         let unsynced = if synced { 0 } else { UNSYNCED_VARIANTS };
@@ -147,7 +147,7 @@ impl<'t> Tears<'t> {
     }
 
     /// The pages or write buffers that a program covers, in part or whole.
-    fn units(&self, offset: u32, len: usize) -> Range<u32> {
+    pub(super) fn units(&self, offset: u32, len: usize) -> Range<u32> {
         let unit = self.rules.torn_unit(&self.geometry);
         0..(offset % unit + len as u32).div_ceil(unit)
     }

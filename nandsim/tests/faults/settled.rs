@@ -1,0 +1,107 @@
+//! What recovery makes of a commit: settled once, with its marker and digest; and never half, where there is no room.
+
+use jffs2_tx::flash::{Flash, FlashMut};
+use jffs2_tx::history::{TxState, transactions};
+use jffs2_tx::scan::{BlockState, Rules};
+use jffs2_tx::tx::{DigestState, RecoverReport, Transaction, TxError, TxOptions, recover, verify_digest};
+use jffs2_tx::wire::CommitPoint::{self, Dirent, Summary};
+use jffs2_tx::wire::Endian::{self, Big, Little};
+use jffs2_tx::wire::MarkerKind;
+use jffs2_tx::{Index, log};
+use nandsim::{Chip, Cut, Shape, Tear, Torture, Verdict, Walker};
+
+use crate::common::{nand, nor};
+use crate::looks::Looks;
+use crate::unstable::torture;
+
+fn index(chip: &Chip, endian: Endian) -> Index {
+    Index::open(chip, Rules { endian, summaries: true }).unwrap()
+}
+
+fn cut_before(torture: &Torture, op: usize) -> Chip {
+    let cut = Cut { op, tear: Tear::Before };
+    Walker::new(torture.start.clone(), &torture.trace, torture.seed, std::iter::once(cut)).next().unwrap().1
+}
+
+fn done(torture: &Torture) -> Chip {
+    cut_before(torture, torture.trace.ops.len())
+}
+
+/// Kinds of the markers that end a body or stand before a dirent, and whether the digest holds.
+fn ends(chip: &Chip, endian: Endian) -> Vec<(MarkerKind, bool)> {
+    let index = index(chip, endian);
+    let ends = index.markers().iter().filter(|seen| seen.marker.kind != MarkerKind::Begin && !seen.in_head);
+    let holds = |seen| verify_digest(chip, endian, index.markers(), seen).unwrap() == DigestState::Holds;
+    ends.map(|seen| (seen.marker.kind, holds(seen))).collect()
+}
+
+#[test]
+fn a_summary_is_written_again_once() {
+    for shape in [nor(64, 1, Big), nor(64, 32, Little), nand(16, 512, Little)] {
+        let torture = torture(shape, Summary);
+        let mut chip = done(&torture);
+        assert_eq!(ends(&chip, shape.endian), [(MarkerKind::Commit, true)]);
+        let report = recover(&mut chip, shape.endian).unwrap();
+        assert_eq!((report.sealed, report.unsettled), (1, 0));
+        assert_eq!(ends(&chip, shape.endian), [(MarkerKind::Repeat, true)]);
+        let all = transactions(&chip, &index(&chip, shape.endian)).unwrap();
+        assert_eq!(
+            all.iter().map(|tx| (tx.state, tx.fields().label.as_str())).collect::<Vec<_>>(),
+            [(TxState::Committed, "test")]
+        );
+        assert_eq!(recover(&mut chip, shape.endian).unwrap(), RecoverReport::default());
+    }
+}
+
+/// A *dirent* commit vouches for itself.
+#[test]
+fn a_dirent_is_left_alone() {
+    for shape in [nor(64, 1, Big), nor(64, 32, Little), nand(16, 512, Little)] {
+        let mut chip = done(&torture(shape, Dirent));
+        assert_eq!(recover(&mut chip, shape.endian).unwrap().sealed, 0, "{shape:?}");
+        assert_eq!(ends(&chip, shape.endian), [(MarkerKind::Commit, true)]);
+    }
+}
+
+/// Cut between the body and the commit: the undo is no transaction that anyone is told of.
+#[test]
+fn what_is_undone_is_forgotten() {
+    let torture = torture(nand(16, 512, Little), Summary);
+    let summary = torture.trace.ops.len() - 2;
+    let mut chip = cut_before(&torture, summary);
+    assert_eq!(ends(&chip, Little).first().map(|end| end.0), Some(MarkerKind::Commit), "hidden");
+    recover(&mut chip, Little).unwrap();
+    assert_eq!(ends(&chip, Little).first().map(|end| end.0), Some(MarkerKind::Undo));
+    assert_eq!(transactions(&chip, &index(&chip, Little)).unwrap(), []);
+    assert_eq!(recover(&mut chip, Little).unwrap(), RecoverReport::default());
+    let seen = Looks::new(&torture).lasting("undone", &chip).unwrap();
+    assert_eq!((seen.with_summaries, seen.without_summaries), (Verdict::Old, Verdict::Old));
+}
+
+/// Without a free eraseblock nothing is settled, nothing that either tree needs is erased, and everyone is told.
+#[test]
+fn without_room_nothing_is_lost() {
+    let shape: Shape = nand(16, 512, Big);
+    let torture = torture(shape, Summary as CommitPoint);
+    let mut chip = done(&torture);
+    let now = index(&chip, Big);
+    let spare = |block: &u32| {
+        matches!(now.blocks()[*block as usize].state, BlockState::Blank | BlockState::Clean)
+            || log::reusable(&now, *block)
+    };
+    let spare: Vec<u32> = (0..chip.geometry().blocks()).filter(spare).collect();
+    let behind = Index::open(&chip, Rules { endian: Big, summaries: false }).unwrap();
+    for block in spare.into_iter().filter(|block| log::reusable(&behind, *block)) {
+        chip.mark_bad(block).unwrap();
+    }
+    let before = chip.content_id();
+    let report = recover(&mut chip, Big).unwrap();
+    assert_eq!(report, RecoverReport { unsettled: 1, ..RecoverReport::default() });
+    assert_eq!(chip.content_id(), before);
+    let refused = Transaction::begin(&mut chip, Big, TxOptions::default()).map(drop);
+    assert!(matches!(refused, Err(TxError::Unsettled)), "{refused:?}");
+    assert_eq!(chip.content_id(), before);
+    let refused = jffs2_tx::tx::gc(&mut chip, Big, &jffs2_tx::tx::GcOptions::default(), &mut |_, _| {}).map(drop);
+    assert!(matches!(refused, Err(TxError::Unsettled)), "{refused:?}");
+    assert_eq!(chip.content_id(), before);
+}
