@@ -3,10 +3,11 @@
 
 use std::error::Error;
 use std::sync::Mutex;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::chip::Chip;
-use crate::cut::{Cut, Walker};
+use crate::cut::{Cut, Walker, cuts_all};
 use crate::trace::{Recorder, Trace, Violation};
 use crate::verdict::Verdict;
 
@@ -34,8 +35,8 @@ const CHUNK: usize = 32;
 /// Work under test: what it did to the flash once, without a cut, and who judges the states.
 ///
 /// ```
-/// use jffs2_tx::flash::{Flash, FlashKind, FlashMut, Geometry};
-/// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload, cuts_all};
+/// use nandsim::flash::{FlashKind, FlashMut, Geometry};
+/// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload};
 ///
 /// /// Keeps a number in the first byte of one of two eraseblocks, and erases the other first: which is one step too early.
 /// struct Swap;
@@ -56,7 +57,7 @@ const CHUNK: usize = 32;
 ///     (a, b) => Verdict::Mixed(format!("{a} and {b}")),
 /// };
 /// let harness = Harness::new(start, Swap, oracle, 0)?;
-/// let report = harness.run(cuts_all(&harness.trace), 1, &|_| {});
+/// let report = harness.run_all();
 /// assert!(!report.counts.is_fine());
 /// assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -152,6 +153,11 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
             tallies.fold(Tally::default(), Tally::merged)
         });
         tally.report(&self.trace, self.seed, &known, begun.elapsed())
+    }
+
+    /// Tries every cut, on all cores.
+    pub fn run_all(&self) -> Report {
+        self.run(cuts_all(&self.trace), available_parallelism().map_or(1, usize::from), &|_| {})
     }
 
     /// One thread's part.

@@ -86,6 +86,8 @@ pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,
 };
+/// The flash traits that [`Chip`] and [`Recorder`] implement, for those who have no other use for the library.
+pub use jffs2_tx::flash;
 pub use judge::{
     Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LibraryJudge, Seen, Standard, StandardError,
     TurnError, Turns,

@@ -5,7 +5,7 @@ use std::error::Error;
 use crate::trace::Recorder;
 
 /// Whether it could be done, and why not.
-pub type Done = Result<(), Box<dyn Error + Send + Sync>>;
+pub type Done<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Work on a flash that is to survive power cuts: an update, a write to a store. All that it does must follow from what
 /// is on the flash and from its own fields.
