@@ -1,155 +1,245 @@
-//! sequential-storage, a key-value store of others for raw flash, under test through an adapter of its flash traits.
+//! Code of others under test through an adapter: the map of sequential-storage 8.0.2, which keeps settings on raw flash.
+//! One value is stored, with the power cut everywhere, and everywhere again. What the harness finds:
+//!
+//! - A value that goes behind the others, on flash that takes single bytes: survives every cut, and every second one.
+//! - A value for which the oldest page is erased: survives all but one kind of tear. A page is marked at both ends. If a cut
+//!   erase has cleared the mark at its end and not the one at its start, the page passes for the one in use: reads give
+//!   values that were replaced long ago; the next store fails, as does every later one, and then no value is found at all.
+//! - Words with ECC, of a controller that fails to read a torn one: after most cuts nothing can be read, for the map takes
+//!   that for a broken device and mends nothing. If torn words are given as read, it survives where a page has room; where
+//!   one is full, it programs the torn mark at its end a second time, which such flash forbids.
 //!
 //! `cargo run --release -p nandsim --example sequential_storage`
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use embassy_futures::block_on;
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use nandsim::flash::{Ecc, Flash, FlashKind, FlashMut, Geometry};
-use nandsim::{Chip, Done, Harness, Op, Oracle, Recorder, Verdict, Workload};
+use nandsim::{Chip, Done, Harness, Oracle, Recorder, SecondCuts, Verdict, Workload};
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::map::{MapConfig, MapStorage};
 
-const ERASEBLOCK: u32 = 4096;
-const BLOCKS: u32 = 3;
+const PAGE: u32 = 4096;
+const PAGES: u32 = 3;
 const KEYS: u8 = 4;
-const VALUE: usize = 200;
+/// Longest key and value together.
+const BUFFER: usize = 256;
 
-/// A simulated flash as the store knows it, with write units of `WORD` bytes.
-struct Nor<'f, F, const WORD: usize>(&'f mut F);
+/// A kind of NOR flash.
+trait Part: Sync {
+    /// Bytes that are programmed at once; above 4 with ECC, and once between erases.
+    const WORD: usize;
+    /// Words that cannot be corrected are given as they are read.
+    const RAW: bool;
+}
 
-/// Why the flash did not do it.
+struct Plain;
+
+impl Part for Plain {
+    const WORD: usize = 1;
+    const RAW: bool = true;
+}
+
+struct WithEcc<const RAW: bool>;
+
+impl<const RAW: bool> Part for WithEcc<RAW> {
+    const WORD: usize = 8;
+    const RAW: bool = RAW;
+}
+
+/// The adapter: a simulated flash as sequential-storage knows it.
+struct Nor<'f, F, P> {
+    flash: &'f mut F,
+    part: PhantomData<P>,
+}
+
 #[derive(Debug)]
-#[expect(dead_code, reason = "it is printed")]
 enum NorError<E> {
     Device(E),
-    /// As a controller reports it that checks its flash by ECC.
     Uncorrectable,
 }
 
-impl<E: std::fmt::Debug> NorFlashError for NorError<E> {
+impl<E: Debug> NorFlashError for NorError<E> {
     fn kind(&self) -> NorFlashErrorKind {
         NorFlashErrorKind::Other
     }
 }
 
-impl<F: Flash, const WORD: usize> ErrorType for Nor<'_, F, WORD> {
+impl<F: Flash, P> ErrorType for Nor<'_, F, P> {
     type Error = NorError<F::Error>;
 }
 
-impl<F: Flash, const WORD: usize> ReadNorFlash for Nor<'_, F, WORD> {
+impl<F: Flash, P: Part> ReadNorFlash for Nor<'_, F, P> {
     const READ_SIZE: usize = 1;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        match self.0.read(offset, bytes).map_err(NorError::Device)? {
-            Ecc::Uncorrectable => Err(NorError::Uncorrectable),
-            Ecc::Clean | Ecc::Corrected => Ok(()),
+        match self.flash.read(offset, bytes).map_err(NorError::Device)? {
+            Ecc::Uncorrectable if !P::RAW => Err(NorError::Uncorrectable),
+            _ => Ok(()),
         }
     }
 
     fn capacity(&self) -> usize {
-        self.0.geometry().size() as usize
+        self.flash.geometry().size() as usize
     }
 }
 
-impl<F: FlashMut, const WORD: usize> NorFlash for Nor<'_, F, WORD> {
-    const WRITE_SIZE: usize = WORD;
-    const ERASE_SIZE: usize = ERASEBLOCK as usize;
+impl<F: FlashMut, P: Part> NorFlash for Nor<'_, F, P> {
+    const WRITE_SIZE: usize = P::WORD;
+    const ERASE_SIZE: usize = PAGE as usize;
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
-        (from / ERASEBLOCK..to / ERASEBLOCK).try_for_each(|block| self.0.erase(block)).map_err(NorError::Device)?;
-        self.0.sync().map_err(NorError::Device)
+        (from / PAGE..to / PAGE).try_for_each(|page| self.flash.erase(page)).map_err(NorError::Device)?;
+        self.flash.sync().map_err(NorError::Device)
     }
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0.program(offset, bytes).map_err(NorError::Device)?;
-        self.0.sync().map_err(NorError::Device)
+        self.flash.program(offset, bytes).map_err(NorError::Device)?;
+        self.flash.sync().map_err(NorError::Device)
     }
 }
 
 type Values = BTreeMap<u8, Vec<u8>>;
-type Map<'f, F, const WORD: usize> = MapStorage<u8, Nor<'f, F, WORD>, Cache<Uncached, Uncached, Uncached, u8>>;
+type Map<'f, F, P> = MapStorage<u8, Nor<'f, F, P>, Cache<Uncached, Uncached, Uncached, u8>>;
 
-fn map<F: FlashMut, const WORD: usize>(flash: &mut F) -> Map<'_, F, WORD> {
-    MapStorage::new(Nor(flash), MapConfig::new(0..BLOCKS * ERASEBLOCK), Cache::new_uncached())
+fn map<F: FlashMut, P: Part>(flash: &mut F) -> Map<'_, F, P> {
+    MapStorage::new(Nor { flash, part: PhantomData }, MapConfig::new(0..PAGES * PAGE), Cache::new_uncached())
 }
 
-fn store<F: FlashMut, const WORD: usize>(flash: &mut F, key: u8, value: &[u8]) -> Result<(), String> {
-    block_on(map::<F, WORD>(flash).store_item(&mut [0; 512], &key, &value)).map_err(|error| format!("{error:?}"))
+fn store<F: FlashMut, P: Part>(flash: &mut F, key: u8, value: &[u8]) -> Result<(), String> {
+    let stored = block_on(map::<F, P>(flash).store_item(&mut [0; BUFFER], &key, &value));
+    stored.map_err(|error| format!("{error:?}"))
 }
 
-/// All values, as the device gets them at its start. The store mends the flash as it reads.
-fn load<F: FlashMut, const WORD: usize>(flash: &mut F) -> Result<Values, String> {
-    let mut map = map::<F, WORD>(flash);
+/// All values, as a device gets them at its start; the map mends the flash as it reads.
+fn load<F: FlashMut, P: Part>(flash: &mut F) -> Result<Values, String> {
+    let mut map = map::<F, P>(flash);
     let mut values = Values::new();
     for key in 0..KEYS {
-        let mut buf = [0; 512];
+        let mut buf = [0; BUFFER];
         let value: Option<&[u8]> = block_on(map.fetch_item(&mut buf, &key)).map_err(|error| format!("{error:?}"))?;
         values.extend(value.map(|value| (key, value.to_vec())));
     }
     Ok(values)
 }
 
-/// One value is stored anew.
-struct Update<const WORD: usize>(Vec<u8>);
+/// Key 0 gets a value.
+struct Store<P> {
+    value: Vec<u8>,
+    part: PhantomData<P>,
+}
 
-impl<const WORD: usize> Workload for Update<WORD> {
+impl<P: Part> Workload for Store<P> {
     fn run(&self, flash: &mut Recorder, _attempt: u8) -> Done {
-        Ok(store::<_, WORD>(flash, 0, &self.0)?)
+        Ok(store::<_, P>(flash, 0, &self.value)?)
     }
 
     fn recover(&self, flash: &mut Recorder) -> Done {
-        load::<_, WORD>(flash)?;
+        load::<_, P>(flash)?;
         Ok(())
     }
 }
 
-/// After `stored` values; the next one is put under test.
-fn under_test<const WORD: usize>(stored: u8) -> Done<Harness<Update<WORD>, impl Oracle>> {
-    let geometry = Geometry::new(FlashKind::Nor, u64::from(BLOCKS * ERASEBLOCK), ERASEBLOCK, WORD as u32)?;
+/// The value that comes after `stored` others of `len` bytes.
+fn under_test<P: Part>(stored: u8, len: usize) -> Done<Harness<Store<P>, impl Oracle>> {
+    let geometry = Geometry::new(FlashKind::Nor, u64::from(PAGES * PAGE), PAGE, P::WORD as u32)?;
     let mut start = Chip::new(geometry, 0);
     for i in 0..stored {
-        store::<_, WORD>(&mut start, i % KEYS, &[i; VALUE])?;
+        store::<_, P>(&mut start, i % KEYS, &vec![i; len])?;
     }
-    let old = load::<_, WORD>(&mut start.clone())?;
-    let update = Update([0xa5; VALUE].to_vec());
+    let old = load::<_, P>(&mut start.clone())?;
+    let work = Store { value: vec![0xa5; len], part: PhantomData::<P> };
     let mut new = old.clone();
-    new.insert(0, update.0.clone());
-    let oracle = move |chip: &Chip| match load::<_, WORD>(&mut chip.clone()) {
+    new.insert(0, work.value.clone());
+    let oracle = move |chip: &Chip| match load::<_, P>(&mut chip.clone()) {
         Ok(values) if values == old => Verdict::Old,
         Ok(values) if values == new => Verdict::New,
-        Ok(values) => Verdict::Mixed(format!("{values:?}")),
+        Ok(values) => {
+            let first = |(key, value): (&u8, &Vec<u8>)| format!("{key}: value {}", value[0]);
+            Verdict::Mixed(values.iter().map(first).collect::<Vec<_>>().join(", "))
+        }
         Err(error) => Verdict::Unreadable(error),
     };
-    Ok(Harness::new(start, update, oracle, 0)?)
+    Ok(Harness::new(start, work, oracle, 0)?)
 }
 
-fn erases<W: Workload, O: Oracle>(harness: &Harness<W, O>) -> usize {
-    harness.trace.ops.iter().filter(|op| matches!(op, Op::Erase { .. })).count()
+/// It goes behind the others.
+fn appended<P: Part>() -> Done<Harness<Store<P>, impl Oracle>> {
+    let mut harness = under_test(5, 8)?;
+    harness.plan.second = SecondCuts::All;
+    Ok(harness)
 }
 
-fn shown<const WORD: usize>() -> Done {
-    let mut seen_erase = false;
-    for stored in 20..100 {
-        let harness = under_test::<WORD>(stored)?;
-        if stored > 22 && (erases(&harness) == 0 || seen_erase) { continue }
-        seen_erase |= erases(&harness) > 0;
-        let t = std::time::Instant::now();
-        let report = harness.run_all();
-        println!("{WORD} bytes at once, value {stored}, {} erases: {} ({:?}) second {}", erases(&harness), report.counts, t.elapsed(), report.second_cuts);
-        for failure in report.failures.iter() {
-            println!("    cut {}: {:.300}", failure.cut, failure.what);
-        }
-        for op in 0..harness.trace.ops.len() {
-            println!("   op {op} {:?}", match &harness.trace.ops[op] { Op::Program{offset,data} => format!("program {offset:#x} {}", data.len()), o => format!("{o:?}")});
+/// Two pages are full, and the oldest is erased: of values of 200 bytes, pages of bytes take 19 and pages of words 18.
+fn page_turned<P: Part>() -> Done<Harness<Store<P>, impl Oracle>> {
+    under_test(if P::WORD == 1 { 38 } else { 36 }, 200)
+}
+
+fn show<P: Part>(what: &str) -> Done {
+    let [appended, turned] = [appended::<P>()?.run_all(), page_turned::<P>()?.run_all()];
+    for (where_to, report) in [("behind the others", appended), ("on a fresh page", turned)] {
+        println!("{what}, {where_to}: {}  second cuts: {}", report.counts, report.second_cuts);
+        for failure in report.failures.iter().take(3) {
+            println!("    cut {}: {}", failure.cut, failure.what);
         }
     }
     Ok(())
 }
 
 fn main() -> Done {
-    shown::<1>()?;
-    shown::<4>()?;
-    shown::<8>()
+    show::<Plain>("bytes")?;
+    show::<WithEcc<false>>("words with ECC")?;
+    show::<WithEcc<true>>("words with ECC, given as read")
+}
+
+#[cfg(test)]
+mod tests {
+    use nandsim::Op;
+
+    use super::*;
+
+    #[test]
+    fn an_appended_value_survives_every_cut_and_every_second_one() {
+        let report = appended::<Plain>().unwrap().run_all();
+        assert!(report.counts.is_fine(), "{report:#?}");
+        assert!(report.counts.old > 0 && report.counts.new > 0 && report.second_cuts > 20 * report.counts.cuts);
+    }
+
+    #[test]
+    fn an_erase_that_clears_the_end_of_a_page_first_brings_old_values_back_and_then_none() {
+        let harness = page_turned::<Plain>().unwrap();
+        let erase = harness.trace.ops.iter().position(|op| matches!(op, Op::Erase { .. })).unwrap();
+        let report = harness.run_all();
+        assert!(report.counts.mixed > 0);
+        let wrong = format!("{erase}:erase-suffix:");
+        assert!(report.failures.iter().all(|failure| failure.cut.to_string().starts_with(&wrong)), "{report:#?}");
+
+        let cut = format!("{wrong}256").parse().unwrap();
+        let (_, verdict) = harness.examine(&cut, &mut |_, _| {}).unwrap();
+        let old = "0: value 16, 1: value 17, 2: value 14, 3: value 15";
+        assert_eq!(verdict.to_string(), format!("mixed: after the cut, reader: {old}"));
+
+        let mut chip = harness.state(&cut).unwrap();
+        for key in 0..KEYS {
+            assert_eq!(store::<_, Plain>(&mut chip, key, b"new"), Err("Corrupted".into()));
+            assert_eq!(load::<_, Plain>(&mut chip), Ok(Values::new()));
+        }
+    }
+
+    #[test]
+    fn a_torn_word_that_cannot_be_read_is_not_mended() {
+        let report = appended::<WithEcc<false>>().unwrap().run_all();
+        assert!(report.readers["reader"].unreadable > report.readers["reader"].old, "{report:#?}");
+    }
+
+    #[test]
+    fn a_torn_mark_of_a_full_page_is_programmed_again() {
+        let report = appended::<WithEcc<true>>().unwrap().run_all();
+        assert!(report.counts.is_fine(), "{report:#?}");
+        let report = page_turned::<WithEcc<true>>().unwrap().run_all();
+        assert!(report.failures[0].what.contains("second program of the page at 0x1ff8"), "{report:#?}");
+    }
 }

@@ -149,13 +149,19 @@ mod tests {
 
     #[test]
     fn as_found_an_old_slot_gets_the_highest_number() {
-        assert_eq!(after(Care::AsFound, "0:erase-bits:1").as_deref(), Some("?"));
+        assert_eq!(
+            after(Care::AsFound, "0:erase-bits:1").as_deref(),
+            Some("mixed: after the cut, reader: slot 0 boots, number 0x10010001")
+        );
     }
 
     #[test]
     fn as_found_the_flag_comes_before_the_number() {
         assert!(matches!(&under_test(Care::AsFound).unwrap().trace.ops[3], Op::Program { offset: 0, .. }));
-        assert_eq!(after(Care::AsFound, "3:bytes:0:0").as_deref(), Some("?"));
+        assert_eq!(
+            after(Care::AsFound, "3:bytes:0:1").as_deref(),
+            Some("mixed: after the cut, reader: slot 0 boots, number 0xff00ff03")
+        );
     }
 
     #[test]
@@ -170,6 +176,6 @@ mod tests {
     fn mended_survives_every_cut_and_every_second_one() {
         let report = under_test(Care::Mended).unwrap().run_all();
         assert!(report.counts.is_fine(), "{report:#?}");
-        assert!(report.counts.old > 0 && report.counts.new > 0 && report.second_cuts > report.counts.cuts);
+        assert!(report.counts.old > 0 && report.counts.new > 0 && report.second_cuts > 200 * report.counts.cuts);
     }
 }
