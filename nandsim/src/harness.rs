@@ -38,7 +38,7 @@ const CHUNK: usize = 32;
 /// use nandsim::flash::{FlashKind, FlashMut, Geometry};
 /// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload};
 ///
-/// /// Keeps a number in the first byte of one of two eraseblocks, and erases the other first: which is one step too early.
+/// /// A number in the first byte of one of two eraseblocks. It is erased before the other one has the next.
 /// struct Swap;
 ///
 /// impl Workload for Swap {
@@ -49,19 +49,22 @@ const CHUNK: usize = 32;
 ///     }
 /// }
 ///
-/// let mut start = Chip::new(Geometry::new(FlashKind::Nor, 8192, 4096, 1)?, 0);
-/// start.program(0, &[1])?;
-/// let oracle = |chip: &Chip| match (chip.block_data(0)[0], chip.block_data(1)[0]) {
-///     (1, 0xff) => Verdict::Old,
-///     (_, 2) => Verdict::New,
-///     (a, b) => Verdict::Mixed(format!("{a} and {b}")),
-/// };
-/// let harness = Harness::new(start, Swap, oracle, 0)?;
-/// let report = harness.run_all();
-/// assert!(!report.counts.is_fine());
-/// assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// fn main() -> Done {
+///     let mut start = Chip::new(Geometry::new(FlashKind::Nor, 8192, 4096, 1)?, 0);
+///     start.program(0, &[1])?;
+///     let seen = |chip: &Chip| match (chip.block_data(0)[0], chip.block_data(1)[0]) {
+///         (1, 0xff) => Verdict::Old,
+///         (_, 2) => Verdict::New,
+///         (a, b) => Verdict::Unreadable(format!("{a} and {b}")),
+///     };
+///     let report = Harness::new(start, Swap, seen, 0)?.run_all();
+///     assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64"); // the erase, cut when 64 bytes were zeros
+///     Ok(())
+/// }
 /// ```
+///
+/// How an updater is found out and mended: `examples/two_slot.rs`; code that knows another flash trait:
+/// `examples/sequential_storage.rs`.
 #[derive(Clone, Debug)]
 pub struct Harness<W, O> {
     /// The flash before.
