@@ -3,10 +3,11 @@
 
 use std::error::Error;
 use std::sync::Mutex;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::chip::Chip;
-use crate::cut::{Cut, Walker};
+use crate::cut::{Cut, Walker, cuts_all};
 use crate::trace::{Recorder, Trace, Violation};
 use crate::verdict::Verdict;
 
@@ -34,10 +35,10 @@ const CHUNK: usize = 32;
 /// Work under test: what it did to the flash once, without a cut, and who judges the states.
 ///
 /// ```
-/// use jffs2_tx::flash::{Flash, FlashKind, FlashMut, Geometry};
-/// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload, cuts_all};
+/// use nandsim::flash::{FlashKind, FlashMut, Geometry};
+/// use nandsim::{Chip, Done, Harness, Recorder, Verdict, Workload};
 ///
-/// /// Keeps a number in the first byte of one of two eraseblocks, and erases the other first: which is one step too early.
+/// /// A number in the first byte of one of two eraseblocks. It is erased before the other one has the next.
 /// struct Swap;
 ///
 /// impl Workload for Swap {
@@ -48,19 +49,22 @@ const CHUNK: usize = 32;
 ///     }
 /// }
 ///
-/// let mut start = Chip::new(Geometry::new(FlashKind::Nor, 8192, 4096, 1)?, 0);
-/// start.program(0, &[1])?;
-/// let oracle = |chip: &Chip| match (chip.block_data(0)[0], chip.block_data(1)[0]) {
-///     (1, 0xff) => Verdict::Old,
-///     (_, 2) => Verdict::New,
-///     (a, b) => Verdict::Mixed(format!("{a} and {b}")),
-/// };
-/// let harness = Harness::new(start, Swap, oracle, 0)?;
-/// let report = harness.run(cuts_all(&harness.trace), 1, &|_| {});
-/// assert!(!report.counts.is_fine());
-/// assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// fn main() -> Done {
+///     let mut start = Chip::new(Geometry::new(FlashKind::Nor, 8192, 4096, 1)?, 0);
+///     start.program(0, &[1])?;
+///     let seen = |chip: &Chip| match (chip.block_data(0)[0], chip.block_data(1)[0]) {
+///         (1, 0xff) => Verdict::Old,
+///         (_, 2) => Verdict::New,
+///         (a, b) => Verdict::Unreadable(format!("{a} and {b}")),
+///     };
+///     let report = Harness::new(start, Swap, seen, 0)?.run_all();
+///     assert_eq!(report.failures[0].cut.to_string(), "0:erase-zeros:64"); // the erase, cut when 64 bytes were zeros
+///     Ok(())
+/// }
 /// ```
+///
+/// How an updater is found out and mended: `examples/two_slot.rs`; code that knows another flash trait:
+/// `examples/sequential_storage.rs`.
 #[derive(Clone, Debug)]
 pub struct Harness<W, O> {
     /// The flash before.
@@ -152,6 +156,11 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
             tallies.fold(Tally::default(), Tally::merged)
         });
         tally.report(&self.trace, self.seed, &known, begun.elapsed())
+    }
+
+    /// Tries every cut, on all cores.
+    pub fn run_all(&self) -> Report {
+        self.run(cuts_all(&self.trace), available_parallelism().map_or(1, usize::from), &|_| {})
     }
 
     /// One thread's part.

@@ -3,7 +3,8 @@
 //! [`Chip`] enforces the rules of programming and erasing; [`Recorder`] keeps what was done as a [`Trace`]; [`cuts_all`]
 //! and [`cuts_sampled`] name the states in which a power cut could have left the chip, and [`Walker`] makes them.
 //! [`Harness`] puts any [`Workload`] under test and has an [`Oracle`] judge what is left: after the cut, after recovery,
-//! after the work done again, and after more cuts in these. So far nothing knows JFFS2.
+//! after the work done again, and after more cuts in these. So far nothing knows JFFS2: see [`Harness`] for your own updater
+//! under test, and the examples for two of others.
 //!
 //! [`Torture`] is the harness of a JFFS2 update: a [`Judge`] compares the whole tree, as readers with and without summaries
 //! see it, with the old one and the new one.
@@ -88,6 +89,8 @@ pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,
 };
+/// The flash traits that [`Chip`] and [`Recorder`] implement, for those who have no other use for the library.
+pub use jffs2_tx::flash;
 pub use judge::{
     Allowance, AllowanceCounts, Allowances, Expected, FirmwareSeen, Judge, LeftOut, LibraryJudge, Seen, Standard,
     StandardError, TurnError, Turns,

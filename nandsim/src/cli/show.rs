@@ -83,12 +83,7 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
     let mut text = String::new();
     let _ = writeln!(text, "{}", flash(torture));
     let _ = writeln!(text, "update: {} operations, {} bytes programmed", report.ops, report.bytes_programmed);
-    let counts = &report.counts;
-    let _ = writeln!(
-        text,
-        "cuts: {}  old: {}  new: {}  mixed: {}  unreadable: {}",
-        counts.cuts, counts.old, counts.new, counts.mixed, counts.unreadable
-    );
+    let _ = writeln!(text, "{}", report.counts);
     for (reader, saw) in &report.readers {
         let _ = write!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
         let _ = match saw.unreadable {

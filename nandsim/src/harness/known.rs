@@ -17,8 +17,8 @@ pub(super) struct Known {
     first: Mutex<HashSet<ContentId>>,
     /// The same for states after second cuts.
     second: Mutex<HashSet<ContentId>>,
-    /// What came of doing the work again, by the state that it was done on.
-    redone: Mutex<HashMap<ContentId, Result<(), Wrong>>>,
+    /// What came of doing the work again, by the state that it was done on, and whether the power was cut in that, too.
+    redone: Mutex<HashMap<(ContentId, bool), Result<(), Wrong>>>,
     second_cuts: AtomicU64,
 }
 
@@ -32,7 +32,8 @@ impl Known {
     }
 
     pub(super) fn redone_states(&self) -> usize {
-        locked(&self.redone).len()
+        let redone = locked(&self.redone);
+        redone.keys().filter(|(id, cut)| *cut || !redone.contains_key(&(*id, true))).count()
     }
 
     pub(super) fn count_second_cut(&self) {
@@ -43,12 +44,17 @@ impl Known {
         self.second_cuts.load(Ordering::Relaxed)
     }
 
-    /// What came of doing the work again on a state; `redo` finds out.
-    pub(super) fn redone(&self, id: ContentId, redo: impl FnOnce() -> Result<(), Wrong>) -> Result<(), Wrong> {
-        let known = locked(&self.redone).get(&id).cloned();
+    /// What came of doing the work again on a state, and `cut` there; `redo` finds out.
+    pub(super) fn redone(
+        &self,
+        id: ContentId,
+        cut: bool,
+        redo: impl FnOnce() -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
+        let known = locked(&self.redone).get(&(id, cut)).cloned();
         known.unwrap_or_else(|| {
             let result = redo();
-            locked(&self.redone).insert(id, result.clone());
+            locked(&self.redone).insert((id, cut), result.clone());
             result
         })
     }

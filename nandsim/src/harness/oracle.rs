@@ -7,7 +7,9 @@ use super::Stage;
 use crate::chip::Chip;
 use crate::verdict::Verdict;
 
-/// Knows the old state and the new one.
+/// Knows the old state and the new one. A function `Fn(&Chip) -> Verdict` is one, with a single reader and all the rules
+/// below as they stand; look at the chip as the device's next start does, and [`Verdict::Unreadable`] is whatever keeps it
+/// from starting. If looking writes, as where reading mends, let it write to a clone of the chip: clones are cheap.
 pub trait Oracle: Sync {
     /// Looks at states; there is one for each thread, so it can keep what it knows.
     type Eye<'o>: Eye
@@ -37,7 +39,7 @@ pub trait Oracle: Sync {
     fn kept(&self, before: &Sight, after: &Sight) -> Result<(), Verdict> {
         match before == after {
             true => Ok(()),
-            false => Err(Verdict::Mixed(format!("recovery changed the tree: {before} before, {after} after"))),
+            false => Err(Verdict::Mixed(format!("recovery changed the state: {before} before, {after} after"))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What came of many cuts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -103,6 +104,13 @@ impl Counts {
             mixed: self.mixed + other.mixed,
             unreadable: self.unreadable + other.unreadable,
         }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cuts, old, new, mixed, unreadable } = self;
+        write!(f, "cuts: {cuts}  old: {old}  new: {new}  mixed: {mixed}  unreadable: {unreadable}")
     }
 }
 

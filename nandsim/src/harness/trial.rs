@@ -131,13 +131,14 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     /// A second recovery finds nothing to do, and the work done again gives the new state. Few states are left after
     /// recovery, so this is remembered for each.
     fn redo(&mut self, recovered: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
-        self.known.redone(recovered.content_id(), || {
+        let cut = more.second == SecondCuts::All;
+        self.known.redone(recovered.content_id(), cut, || {
             self.recovers_once(recovered)?;
             if !self.harness.plan.settle {
                 return self.run_again_cut(recovered, more, observer);
             }
             let settled = attempt("settling", recovered, None, |flash| self.harness.workload.settle(flash))?.0;
-            self.known.redone(settled.content_id(), || self.run_again_cut(&settled, more, observer))
+            self.known.redone(settled.content_id(), cut, || self.run_again_cut(&settled, more, observer))
         })
     }
 
