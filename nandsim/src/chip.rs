@@ -420,6 +420,9 @@ impl Chip {
         if self.geometry.kind() == FlashKind::Nor {
             return Ok(());
         }
+        if self.plan.is_write_protected() {
+            return Ok(());
+        }
         if good.oob != OobState::Blank || good.units(0, 1).iter().any(|unit| unit.programmed) {
             return Err(ChipError::NotErased(block));
         }
@@ -432,7 +435,7 @@ impl Chip {
 
     fn try_mark_bad(&mut self, block: u32) -> Result<(), ChipError> {
         self.good(block)?;
-        if self.geometry.kind() == FlashKind::Nand {
+        if self.geometry.kind() == FlashKind::Nand && !self.plan.is_write_protected() {
             self.block_mut(block).changed().bad = true;
         }
         Ok(())

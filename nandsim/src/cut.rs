@@ -13,7 +13,7 @@ mod tiers;
 mod walker;
 
 pub use plan::{cuts_all, cuts_sampled};
-pub use tiers::cuts_of_tier;
+pub use tiers::{cuts_of_tier, cuts_sampled_up_to, cuts_up_to};
 pub use walker::Walker;
 
 /// A power cut.

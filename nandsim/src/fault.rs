@@ -3,7 +3,7 @@
 mod catalogue;
 mod decay;
 
-pub use catalogue::{FlashClass, Hazard, Promise, Tier};
+pub use catalogue::{FlashClass, Hazard, ParseTierError, Promise, Tier};
 pub use decay::Decay;
 
 /// What goes wrong. A failed operation breaks its eraseblock: everything after it fails there, too.
@@ -51,6 +51,11 @@ impl Plan {
     pub(crate) fn strike_erase(&mut self) -> Option<FaultKind> {
         use FaultKind::{EraseFails, EraseIgnored, WriteProtect};
         self.strike(|kind| matches!(kind, EraseIgnored | EraseFails | WriteProtect))
+    }
+
+    /// Whether nothing sticks any more, bad marks and cleanmarkers included.
+    pub(crate) fn is_write_protected(&self) -> bool {
+        self.0.iter().any(|fault| fault.kind == FaultKind::WriteProtect && fault.nth == 0)
     }
 
     fn strike(&mut self, concerned: impl Fn(FaultKind) -> bool) -> Option<FaultKind> {

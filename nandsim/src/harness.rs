@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::chip::Chip;
+use crate::coverage::Coverage;
 use crate::cut::{Cut, Walker, cuts_all};
 use crate::trace::{Recorder, Trace, Violation};
 use crate::verdict::Verdict;
@@ -148,12 +149,13 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
     pub fn run(&self, cuts: impl Iterator<Item = Cut> + Send, threads: usize, done: &(dyn Fn(u64) + Sync)) -> Report {
         let begun = Instant::now();
         let (cuts, known) = (Mutex::new(cuts), Known::default());
-        let work = || self.work(&cuts, &known, done);
+        let none = Tally::new(Coverage::new(&self.trace));
+        let work = || self.work(&cuts, &known, none.clone(), done);
         let tally = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
             let tallies =
                 workers.into_iter().map(|worker| worker.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
-            tallies.fold(Tally::default(), Tally::merged)
+            tallies.fold(none.clone(), Tally::merged)
         });
         tally.report(&self.trace, self.seed, &known, begun.elapsed())
     }
@@ -164,9 +166,14 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
     }
 
     /// One thread's part.
-    fn work(&self, cuts: &Mutex<impl Iterator<Item = Cut>>, known: &Known, done: &(dyn Fn(u64) + Sync)) -> Tally {
+    fn work(
+        &self,
+        cuts: &Mutex<impl Iterator<Item = Cut>>,
+        known: &Known,
+        mut tally: Tally,
+        done: &(dyn Fn(u64) + Sync),
+    ) -> Tally {
         let mut trial = Trial::new(self, known);
-        let mut tally = Tally::default();
         let chunks = std::iter::from_fn(|| {
             let mut cuts = cuts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let chunk: Vec<Cut> = cuts.by_ref().take(CHUNK).collect();

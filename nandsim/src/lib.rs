@@ -83,8 +83,11 @@ mod viewer;
 pub use chip::{Chip, ChipError, Counters, OobState, Pairing, Rules};
 pub use content::ContentId;
 pub use coverage::{Coverage, OpKind, Tried};
-pub use cut::{Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_of_tier, cuts_sampled};
-pub use fault::{Decay, Fault, FaultKind, FlashClass, Hazard, Promise, Tier};
+pub use cut::{
+    Cut, EraseDamage, ParseCutError, ProgramDamage, Tear, Walker, cuts_all, cuts_of_tier, cuts_sampled,
+    cuts_sampled_up_to, cuts_up_to,
+};
+pub use fault::{Decay, Fault, FaultKind, FlashClass, Hazard, ParseTierError, Promise, Tier};
 pub use harness::{
     Act, Counts, CutPath, Done, Eye, Failure, Harness, HarnessError, Oracle, Plan, Report, SecondCuts, Sight, Stage,
     Workload,

@@ -5,9 +5,9 @@ use jffs2_tx::status::status;
 use serde::Serialize;
 
 use crate::chip::{Chip, is_blank};
-use crate::cut::{cuts_all, cuts_sampled};
-use crate::fault::{Fault, FaultKind};
-use crate::harness::{CutPath, Report, SecondCuts, Workload};
+use crate::cut::{cuts_sampled, cuts_sampled_up_to};
+use crate::fault::{Fault, FaultKind, FlashClass, Hazard, Tier};
+use crate::harness::{Counts, CutPath, Failure, Report, SecondCuts, Workload};
 use crate::rng::Rng;
 use crate::torture::{Torture, TortureError};
 use crate::trace::{Op, Recorder};
@@ -39,9 +39,29 @@ pub struct Row {
     pub new: u64,
     /// Of those in which something was wrong.
     pub wrong: u64,
-    /// The first of them: what, and where the power failed, if it did.
+    /// The first of them.
     #[serde(skip)]
-    pub first: Option<(String, Option<CutPath>)>,
+    pub first: Option<Wrong>,
+}
+
+/// All that was tried.
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// By fault.
+    pub rows: Vec<Row>,
+    /// Cuts in recovery and in the update done again, after the power cuts of the rows.
+    pub second_cuts: u64,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What.
+    pub what: String,
+    /// The fault that the update met, if that can be named.
+    pub fault: Option<Fault>,
+    /// Where the power failed, if it did.
+    pub cut: Option<CutPath>,
 }
 
 /// What is told while it goes on: the fault, and how many tries there will be.
@@ -57,16 +77,16 @@ pub enum Step {
 }
 
 /// Tries every kind of fault on a recorded update, on `threads` threads; of cuts `most` at most.
-pub fn validate(torture: &Torture, most: usize, threads: usize, progress: Progress<'_>) -> Vec<Row> {
-    let mut rows = Rows { torture, threads, progress, rows: Vec::new() };
-    rows.cuts("power cut anywhere", "survive", torture, most);
+pub fn validate(torture: &Torture, most: usize, threads: usize, progress: Progress<'_>) -> Validation {
+    let mut rows = Rows { torture, threads, progress, rows: Vec::new(), second_cuts: 0 };
+    rows.cuts(most);
     rows.device_faults();
     if torture.start.geometry().kind() == FlashKind::Nand {
         rows.factory_bad();
     }
     rows.correctable();
     rows.full();
-    rows.rows
+    Validation { rows: rows.rows, second_cuts: rows.second_cuts }
 }
 
 struct Rows<'t> {
@@ -74,15 +94,20 @@ struct Rows<'t> {
     threads: usize,
     progress: Progress<'t>,
     rows: Vec<Row>,
+    second_cuts: u64,
 }
 
 impl Row {
-    /// What came of cuts.
+    /// What came of cuts, by what became of the operation that was cut.
     #[must_use]
-    pub fn of(fault: &'static str, report: &Report) -> Self {
-        let mut row = Self::new(fault);
-        row.add_report(report);
-        row
+    pub fn of_cuts(report: &Report, flash: FlashClass) -> Vec<Self> {
+        let row = |(&hazard, counts): (&Hazard, &Counts)| {
+            let first = report.failures.iter().find(|failure| Hazard::from(failure.cut.first.tear) == hazard);
+            let mut row = Self { promise: hazard.promise(flash).name(), ..Self::new(hazard.what()) };
+            row.add_counts(counts, first, None);
+            row
+        };
+        report.hazards.iter().map(row).collect()
     }
 
     /// Whether the promise was kept.
@@ -107,16 +132,20 @@ impl Row {
 
     fn fail(&mut self, what: String) {
         self.wrong += 1;
-        self.first.get_or_insert((what, None));
+        self.first.get_or_insert(Wrong { what, fault: None, cut: None });
     }
 
-    fn add_report(&mut self, report: &Report) {
-        self.tried += report.counts.cuts + report.second_cuts;
-        self.old += report.counts.old;
-        self.new += report.counts.new;
-        self.wrong += report.counts.mixed + report.counts.unreadable;
-        if let (None, Some(failure)) = (&self.first, report.failures.first()) {
-            self.first = Some((failure.what.clone(), Some(failure.cut.clone())));
+    fn add_report(&mut self, report: &Report, fault: Option<Fault>) {
+        self.add_counts(&report.counts, report.failures.first(), fault);
+    }
+
+    fn add_counts(&mut self, counts: &Counts, first: Option<&Failure>, fault: Option<Fault>) {
+        self.tried += counts.cuts;
+        self.old += counts.old;
+        self.new += counts.new;
+        self.wrong += counts.mixed + counts.unreadable;
+        if let (None, Some(Failure { what, cut })) = (&self.first, first) {
+            self.first = Some(Wrong { what: what.clone(), fault, cut: Some(cut.clone()) });
         }
     }
 }
@@ -126,25 +155,18 @@ impl Rows<'_> {
         (self.progress)(fault, Step::Begins(tries));
     }
 
-    fn cuts(&mut self, fault: &'static str, promise: &'static str, torture: &Torture, most: usize) {
-        let mut row = Row { promise, ..Row::new(fault) };
-        row.add_report(&self.report(fault, torture, most));
-        self.rows.push(row);
+    /// Of tiers 1 and 2.
+    fn cuts(&mut self, most: usize) {
+        let report = self.report("power cuts", self.torture, most);
+        let flash = FlashClass::of(self.torture.start.geometry().kind(), self.torture.start.rules());
+        self.rows.extend(Row::of_cuts(&report, flash));
+        self.second_cuts += report.second_cuts;
     }
 
     fn report(&self, fault: &'static str, torture: &Torture, most: usize) -> Report {
-        let done = |n| (self.progress)(fault, Step::Done(n));
-        match cuts_all(&torture.trace).nth(most) {
-            None => {
-                self.begin(fault, cuts_all(&torture.trace).count() as u64);
-                torture.run(cuts_all(&torture.trace), self.threads, &done)
-            }
-            Some(_) => {
-                let cuts = cuts_sampled(&torture.trace, most, torture.seed);
-                self.begin(fault, cuts.len() as u64);
-                torture.run(cuts.into_iter(), self.threads, &done)
-            }
-        }
+        let cuts = cuts_sampled_up_to(&torture.trace, Tier::Two, most, torture.seed);
+        self.begin(fault, cuts.len() as u64);
+        torture.run(cuts.into_iter(), self.threads, &|n| (self.progress)(fault, Step::Done(n)))
     }
 
     /// Each program and each erase in turn fails, or silently does nothing.
@@ -192,7 +214,7 @@ impl Rows<'_> {
             let mut torture = Torture { start, trace, ..self.torture.clone() };
             torture.plan.second = SecondCuts::None;
             let cuts = cuts_sampled(&torture.trace, CUTS_AFTER_FAULT, fault.nth);
-            row.add_report(&torture.run(cuts.into_iter(), self.threads, &|_| {}));
+            row.add_report(&torture.run(cuts.into_iter(), self.threads, &|_| {}), Some(fault));
         }
     }
 
@@ -208,7 +230,7 @@ impl Rows<'_> {
             let _ = start.mark_bad(blank[rng.below(blank.len() as u64) as usize]);
         }
         match Torture::record(start, self.torture.workload.clone(), self.torture.seed) {
-            Ok(torture) => row.add_report(&self.report(FAULT, &torture, CUTS_ROUND_BAD)),
+            Ok(torture) => row.add_report(&self.report(FAULT, &torture, CUTS_ROUND_BAD), None),
             Err(error) => row.add(refused(error)),
         }
         self.rows.push(row);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::{CommitPoint, Endian};
-use nandsim::{Report, Sample, Shape, Torture, Update, sample, sample_small_change};
+use nandsim::{Report, Sample, Shape, Tier, Torture, Update, sample, sample_small_change};
 
 use super::torture::{Cuts, try_cuts};
 use super::{Outcome, show};
@@ -54,7 +54,7 @@ fn torture(shape: Shape, Sample { old, new }: Sample) -> Result<Torture> {
 /// Tries all cuts; whether every state was old or new.
 fn show(out: &mut impl Write, title: &str, torture: &Torture) -> Result<bool> {
     let threads = available_parallelism().map_or(1, usize::from);
-    let report = try_cuts(torture, Some(Cuts::All), threads);
+    let report = try_cuts(torture, Tier::One, Some(Cuts::All), threads);
     writeln!(out, "{title}\n{}", lines(torture, &report, threads))?;
     Ok(report.counts.is_fine())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nandsim::report::{Case, Outcome, Page, Scene, Story, junit};
-use nandsim::validate::{Margins, Row};
+use nandsim::validate::{Margins, Row, Wrong};
 use nandsim::{CutPath, Oracle, Token, Torture};
 
 use super::setup::Setup;
@@ -37,8 +37,10 @@ pub(super) struct Results<'r> {
     pub(super) rows: &'r [Row],
     /// States of the update that are wrong: where the power failed, and how.
     pub(super) failures: Vec<(&'r CutPath, &'r str)>,
-    /// Names a cut, so that it can be tried again.
+    /// Names a cut of the update as it was recorded, so that it can be tried again.
     pub(super) token: &'r dyn Fn(&CutPath) -> Token,
+    /// Names what went wrong in a row, if that can be tried again.
+    pub(super) token_of: &'r dyn Fn(&Wrong) -> Option<Token>,
 }
 
 impl Publish {
@@ -121,9 +123,9 @@ impl Results<'_> {
     fn outcome(&self, row: &Row) -> Outcome {
         match &row.first {
             None => Outcome::Passed,
-            Some((what, cut)) => Outcome::Failed {
-                message: what.clone(),
-                token: cut.as_ref().map(|cut| (self.token)(cut).to_string()).unwrap_or_default(),
+            Some(wrong) => Outcome::Failed {
+                message: wrong.what.clone(),
+                token: (self.token_of)(wrong).map(|token| token.to_string()).unwrap_or_default(),
             },
         }
     }

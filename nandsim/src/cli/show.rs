@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jffs2_tx::flash::{Flash, FlashKind};
 use jffs2_tx::wire::Endian;
-use nandsim::{Cut, CutPath, Report, Token, Torture};
+use nandsim::{Cut, CutPath, FlashClass, Report, Token, Torture};
 use serde::Serialize;
 
 use super::setup::Kind;
@@ -76,6 +76,11 @@ pub(super) fn flash(torture: &Torture) -> String {
         endian(torture),
         torture.oracle.point,
     )
+}
+
+/// The kind of flash that faults are told apart by.
+pub(super) fn class(torture: &Torture) -> FlashClass {
+    FlashClass::of(torture.start.geometry().kind(), torture.start.rules())
 }
 
 /// The whole report, in lines.

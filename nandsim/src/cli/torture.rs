@@ -1,11 +1,12 @@
 //! `nandsim torture`.
 
 use std::io::{self, Write};
+use std::str::FromStr;
 use std::thread::available_parallelism;
 
 use clap::ValueEnum;
 use nandsim::validate::Row;
-use nandsim::{CutPath, Report, SecondCuts, Token, Torture, cuts_all, cuts_sampled};
+use nandsim::{CutPath, Report, SecondCuts, Tier, Token, Torture, cuts_sampled_up_to, cuts_up_to};
 
 use super::prepare::{self, Prepared};
 use super::publish::{Publish, Results};
@@ -26,6 +27,11 @@ pub(super) struct Args {
     /// Cuts: `all`, or a number to sample [default: all, or 2000 where there are over two million]
     #[arg(long, value_name = "all|N", value_parser = parse_cuts)]
     pub(super) cuts: Option<Cuts>,
+
+    /// Cuts of this tier and those before it: 1 what any update must survive, 2 also cells that read differently each time,
+    /// 3 also what is beyond any datasheet (see `nandsim faults`)
+    #[arg(long, value_name = "N", default_value = "1", value_parser = Tier::from_str)]
+    tier: Tier,
 
     /// More cuts in recovery and in the update done again: on all states (for small flash), or a few on some [default:
     /// some, none where the update programs over 4 MiB]
@@ -90,7 +96,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         return replay::tell(&torture, &token);
     }
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
-    let report = try_cuts(&torture, args.cuts, threads);
+    let report = try_cuts(&torture, args.tier, args.cuts, threads);
     let token = |cut: &CutPath| Token::new(&scenario, &torture, cut.clone());
     match args.json {
         true => {
@@ -102,9 +108,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     args.publish.write(&Results {
         torture: &torture,
         setup: &args.setup,
-        rows: &[Row::of("power cut", &report)],
+        rows: &Row::of_cuts(&report, show::class(&torture)),
         failures: report.failures.iter().map(|failure| (&failure.cut, failure.what.as_str())).collect(),
         token: &token,
+        token_of: &|wrong| wrong.cut.as_ref().map(token),
     })?;
     if let Some(failure) = report.failures.first() {
         eprintln!("nandsim: cut {}: {}", failure.cut, failure.what);
@@ -114,8 +121,8 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 /// Tries the cuts asked for, or as many as is reasonable.
-pub(super) fn try_cuts(torture: &Torture, cuts: Option<Cuts>, threads: usize) -> Report {
-    let all = || cuts_all(&torture.trace);
+pub(super) fn try_cuts(torture: &Torture, tier: Tier, cuts: Option<Cuts>, threads: usize) -> Report {
+    let all = || cuts_up_to(&torture.trace, tier);
     let cuts = cuts.unwrap_or_else(|| match all().nth(MANY_CUTS) {
         None => Cuts::All,
         Some(_) => Cuts::Sample(SAMPLE_CUTS),
@@ -127,7 +134,7 @@ pub(super) fn try_cuts(torture: &Torture, cuts: Option<Cuts>, threads: usize) ->
             torture.run(all(), threads, &|n| bar.inc(n))
         }
         Cuts::Sample(n) => {
-            let sample = cuts_sampled(&torture.trace, n, torture.seed);
+            let sample = cuts_sampled_up_to(&torture.trace, tier, n, torture.seed);
             bar.set_length(sample.len() as u64);
             torture.run(sample.into_iter(), threads, &|n| bar.inc(n))
         }

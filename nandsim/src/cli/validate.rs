@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::thread::available_parallelism;
 
 use nandsim::report::{Log, Sights, Totals};
-use nandsim::validate::{Margins, Row, Step, validate};
-use nandsim::{CutPath, Oracle, Token, Torture};
+use nandsim::validate::{Margins, Row, Step, Validation, Wrong, validate};
+use nandsim::{CutPath, Oracle, Scenario, Token, Torture};
 use serde::Serialize;
 
 use super::prepare::{self, Prepared};
@@ -40,6 +40,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Json<'v> {
     survives: bool,
+    second_cuts: u64,
     flash: String,
     faults: Vec<JsonRow<'v>>,
     margins: Margins,
@@ -59,13 +60,20 @@ struct JsonRow<'v> {
 pub(super) fn run(args: &Args) -> Outcome {
     let Prepared { scenario, torture } = prepare::torture(&args.setup)?;
     let token = |cut: &CutPath| Token::new(&scenario, &torture, cut.clone());
-    let rows = tried(args, &torture);
+    let given = prepare::given(&args.setup.given)?;
+    let token_of = |wrong: &Wrong| {
+        let scenario = Scenario { fault: wrong.fault, ..scenario.clone() };
+        let torture = scenario.record(given.as_ref()).ok()?;
+        Some(Token::new(&scenario, &torture, wrong.cut.clone()?))
+    };
+    let Validation { rows, second_cuts } = tried(args, &torture);
     args.publish.write(&Results {
         torture: &torture,
         setup: &args.setup,
         rows: &rows,
         failures: failures(&rows),
         token: &token,
+        token_of: &token_of,
     })?;
     let sights = Sights::of(&torture.start, &torture.trace, &mut torture.oracle.eye());
     let times = args.setup.part.map(|part| &part.times);
@@ -76,34 +84,36 @@ pub(super) fn run(args: &Args) -> Outcome {
     if args.json {
         let faults = rows.iter().map(|row| JsonRow {
             row,
-            what: row.first.as_ref().map(|(what, _)| what.as_str()),
-            token: row.first.as_ref().and_then(|(_, cut)| cut.as_ref()).map(|cut| token(cut).to_string()),
+            what: row.first.as_ref().map(|wrong| wrong.what.as_str()),
+            token: row.first.as_ref().and_then(token_of).map(|token| token.to_string()),
         });
-        let json =
-            Json { survives, flash: show::flash(&torture), faults: faults.collect(), margins, update: log.totals };
+        let faults = faults.collect();
+        let json = Json { survives, second_cuts, flash: show::flash(&torture), faults, margins, update: log.totals };
         writeln!(out, "{}", serde_json::to_string(&json)?)?;
         return Ok(survives);
     }
     writeln!(out, "{}", show::flash(&torture))?;
     writeln!(out, "{}\n", verdict(survives))?;
-    write!(out, "{}\n{}\n{}", table(&rows), limits(&margins), log.totals.text())?;
+    write!(out, "{}", table(&rows))?;
+    writeln!(out, "and {second_cuts} more cuts in recovery and in the update done again\n")?;
+    write!(out, "{}\n{}", limits(&margins), log.totals.text())?;
     for row in &rows {
-        let Some((what, cut)) = &row.first else { continue };
-        writeln!(out, "\nFAILED, {}: {what}", row.fault)?;
-        if let Some(cut) = cut {
-            writeln!(out, "  replay it with: {}", replay::command(&token(cut), &args.setup.given))?;
+        let Some(wrong) = &row.first else { continue };
+        writeln!(out, "\nFAILED, {}: {}", row.fault, wrong.what)?;
+        if let Some(token) = token_of(wrong) {
+            writeln!(out, "  replay it with: {}", replay::command(&token, &args.setup.given))?;
         }
     }
     Ok(survives)
 }
 
-/// Those in the update as it was recorded: the first row's. The others met faults, or another flash.
+/// Those in the update as it was recorded: the others met faults, or another flash.
 fn failures(rows: &[Row]) -> Vec<(&CutPath, &str)> {
-    let first = rows.first().and_then(|row| row.first.as_ref());
-    first.and_then(|(what, cut)| Some((cut.as_ref()?, what.as_str()))).into_iter().collect()
+    let wrong = rows.iter().filter_map(|row| row.first.as_ref()).filter(|wrong| wrong.fault.is_none());
+    wrong.filter_map(|wrong| Some((wrong.cut.as_ref()?, wrong.what.as_str()))).collect()
 }
 
-fn tried(args: &Args, torture: &Torture) -> Vec<Row> {
+fn tried(args: &Args, torture: &Torture) -> Validation {
     let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
     let bar = bar("tries");
     validate(torture, args.cuts, threads, &|fault, step| match step {
@@ -125,9 +135,9 @@ fn verdict(survives: bool) -> &'static str {
 
 fn table(rows: &[Row]) -> String {
     let mut text =
-        format!("{:<40} {:<9} {:>9} {:>9} {:>9} {:>7}\n", "fault", "promise", "tried", "old", "new", "wrong");
+        format!("{:<56} {:<9} {:>9} {:>9} {:>9} {:>7}\n", "fault", "promise", "tried", "old", "new", "wrong");
     for Row { fault, promise, tried, old, new, wrong, .. } in rows {
-        let _ = writeln!(text, "{fault:<40} {promise:<9} {tried:>9} {old:>9} {new:>9} {wrong:>7}");
+        let _ = writeln!(text, "{fault:<56} {promise:<9} {tried:>9} {old:>9} {new:>9} {wrong:>7}");
     }
     text
 }

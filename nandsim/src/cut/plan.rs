@@ -108,7 +108,7 @@ impl<'t> Tears<'t> {
         Self { geometry: trace.geometry, rules: trace.rules, op: trace.ops.get(op), unsynced }
     }
 
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         let own = match self.op {
             Some(Op::Program { offset, data }) => {
                 let prefixes = if self.geometry.kind() == FlashKind::Nor { data.len() as u64 } else { 0 };
@@ -126,7 +126,7 @@ impl<'t> Tears<'t> {
     }
 
     /// The tear at `i`, which is below [`len`](Self::len).
-    fn get(&self, i: u64) -> Tear {
+    pub(super) fn get(&self, i: u64) -> Tear {
         if i == 0 {
             return Tear::Before;
         }

@@ -3,7 +3,7 @@
 use jffs2_tx::flash::FlashKind;
 
 use super::damage::unit_range;
-use super::plan::Tears;
+use super::plan::{Tears, cuts_sampled};
 use super::{Cut, EraseDamage, ProgramDamage, Tear};
 use crate::chip::Pairing;
 use crate::fault::Tier;
@@ -13,6 +13,31 @@ use crate::trace::{Op, Trace};
 /// reads blank and is weak.
 pub fn cuts_of_tier(trace: &Trace, tier: Tier) -> impl Iterator<Item = Cut> + '_ {
     (0..trace.ops.len()).flat_map(move |op| tears(trace, op, tier).into_iter().map(move |tear| Cut { op, tear }))
+}
+
+/// Every cut that is modelled up to a tier, by operation.
+pub fn cuts_up_to(trace: &Trace, tier: Tier) -> impl Iterator<Item = Cut> + '_ {
+    let tiers = move || Tier::ALL.into_iter().filter(move |of| *of <= tier);
+    (0..=trace.ops.len()).flat_map(move |op| {
+        let all = Tears::of(trace, op);
+        let more = tiers().filter(move |_| op < trace.ops.len()).flat_map(move |tier| tears(trace, op, tier));
+        (0..all.len()).map(move |i| all.get(i)).chain(more).map(move |tear| Cut { op, tear })
+    })
+}
+
+/// All of them if they are no more than `n`; else `n` as [`cuts_sampled`] picks them, and of those that it does not know
+/// `n` more, evenly.
+#[must_use]
+pub fn cuts_sampled_up_to(trace: &Trace, tier: Tier, n: usize, seed: u64) -> Vec<Cut> {
+    if cuts_up_to(trace, tier).nth(n).is_none() {
+        return cuts_up_to(trace, tier).collect();
+    }
+    let others: Vec<Cut> =
+        Tier::ALL.into_iter().filter(|of| *of <= tier).flat_map(|tier| cuts_of_tier(trace, tier)).collect();
+    let mut cuts = cuts_sampled(trace, n, seed);
+    cuts.extend(others.iter().step_by(1 + others.len() / n.max(1)));
+    cuts.sort_unstable();
+    cuts
 }
 
 fn tears(trace: &Trace, op: usize, tier: Tier) -> Vec<Tear> {

@@ -1,6 +1,7 @@
 //! What flash does when power fails or cells age: how often it is tried, and what is promised.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jffs2_tx::flash::FlashKind;
 use serde::Serialize;
@@ -32,6 +33,19 @@ impl From<Tier> for u8 {
     }
 }
 
+/// Text that is no tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("give 1, 2 or 3")]
+pub struct ParseTierError;
+
+impl FromStr for Tier {
+    type Err = ParseTierError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTierError> {
+        Self::ALL.into_iter().find(|tier| u8::from(*tier).to_string() == text).ok_or(ParseTierError)
+    }
+}
+
 /// What is promised where a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,6 +65,18 @@ impl fmt::Display for Promise {
             Self::Detect => "detect",
             Self::None => "none",
         })
+    }
+}
+
+impl Promise {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Survive => "survive",
+            Self::Detect => "detect",
+            Self::None => "none",
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use serde::{Serialize, Serializer};
 use super::known::Known;
 use super::trial::Wrong;
 use super::{CutPath, Sight};
+use crate::coverage::Coverage;
 use crate::cut::Cut;
+use crate::fault::Hazard;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
 
@@ -24,6 +26,10 @@ pub struct Report {
     pub counts: Counts,
     /// By what each reader sees right after each cut.
     pub readers: BTreeMap<&'static str, Counts>,
+    /// By what became of the operation that was cut.
+    pub hazards: BTreeMap<Hazard, Counts>,
+    /// Which of all that could be tried was, and how often.
+    pub coverage: Coverage,
     /// In how many of these sights what was allowed because it is by design.
     pub allowed: BTreeMap<&'static str, u64>,
     /// Different states that cuts left, as far as nothing is wrong with them.
@@ -115,10 +121,12 @@ impl fmt::Display for Counts {
 }
 
 /// One thread's part of a report.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
     counts: Counts,
     readers: BTreeMap<&'static str, Counts>,
+    hazards: BTreeMap<Hazard, Counts>,
+    coverage: Coverage,
     allowed: BTreeMap<&'static str, u64>,
     last_old: Option<Cut>,
     first_new: Option<Cut>,
@@ -126,6 +134,20 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Nothing tried; `coverage` says what can be.
+    pub(super) fn new(coverage: Coverage) -> Self {
+        Self {
+            counts: Counts::default(),
+            readers: BTreeMap::new(),
+            hazards: BTreeMap::new(),
+            coverage,
+            allowed: BTreeMap::new(),
+            last_old: None,
+            first_new: None,
+            failures: Vec::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, cut: Cut, seen: &Sight, wrong: Option<Wrong>) {
         for (reader, verdict) in &*seen.readers {
             self.readers.entry(reader).or_default().add(verdict);
@@ -133,7 +155,10 @@ impl Tally {
         for allowed in &*seen.allowed {
             *self.allowed.entry(allowed).or_default() += 1;
         }
-        self.counts.add(wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what));
+        let verdict = wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what);
+        self.counts.add(verdict);
+        self.hazards.entry(cut.tear.into()).or_default().add(verdict);
+        self.coverage.add(&cut);
         match wrong {
             None if seen.verdict == Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
             None => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
@@ -147,16 +172,17 @@ impl Tally {
         self.failures.extend(other.failures);
         self.failures.sort_by(|a, b| a.cut.cmp(&b.cut));
         self.failures.truncate(LISTED_FAILURES);
-        for (reader, counts) in other.readers {
-            let mine = self.readers.entry(reader).or_default();
-            *mine = mine.plus(counts);
-        }
+        self.coverage.merge(&other.coverage);
+        add_each(&mut self.hazards, other.hazards);
+        add_each(&mut self.readers, other.readers);
         for (allowed, count) in other.allowed {
             *self.allowed.entry(allowed).or_default() += count;
         }
         Self {
             counts: self.counts.plus(other.counts),
             readers: self.readers,
+            hazards: self.hazards,
+            coverage: self.coverage,
             allowed: self.allowed,
             last_old: self.last_old.max(other.last_old),
             first_new: self.first_new.into_iter().chain(other.first_new).min(),
@@ -169,6 +195,8 @@ impl Tally {
         Report {
             counts: self.counts,
             readers: self.readers,
+            hazards: self.hazards,
+            coverage: self.coverage,
             allowed: self.allowed,
             states: known.first().len(),
             recovered_states: known.redone_states(),
@@ -183,6 +211,13 @@ impl Tally {
             cuts_per_second: (self.counts.cuts + known.second_cuts()) as f64 / seconds.max(1e-9),
             failures: self.failures,
         }
+    }
+}
+
+fn add_each<K: Ord>(mine: &mut BTreeMap<K, Counts>, other: BTreeMap<K, Counts>) {
+    for (key, counts) in other {
+        let sum = mine.entry(key).or_default();
+        *sum = sum.plus(counts);
     }
 }
 

@@ -21,6 +21,8 @@ const SECOND_CUTS_EACH: usize = 24;
 const MANY_CUTS: u128 = 16;
 /// How often.
 const MANY_CUTS_EACH: u64 = 6;
+/// Power-ups that a state is looked at which reads differently each time.
+const LOOKS: u64 = 4;
 /// Operations of a recovery for each eraseblock before it counts as endless.
 const ENDLESS: usize = 64;
 
@@ -73,9 +75,22 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         Self { harness, eye: harness.oracle.eye(), known }
     }
 
-    /// What the readers see of a state, and what went wrong with it.
+    /// What the readers see of a state, and what went wrong with it. One that reads differently each time is looked at
+    /// several times: one clean read proves nothing.
     pub(super) fn check(&mut self, chip: &Chip) -> (Sight, Option<Wrong>) {
-        let seen = self.eye.see(chip);
+        let mut checked = self.check_now(chip);
+        let looks = if chip.is_unstable() { LOOKS } else { 1 };
+        for n in 1..looks {
+            if checked.1.is_some() {
+                break;
+            }
+            checked = self.check_now(&chip.powered_up(n));
+        }
+        checked
+    }
+
+    fn check_now(&mut self, chip: &Chip) -> (Sight, Option<Wrong>) {
+        let seen = self.see(chip);
         let id = chip.content_id();
         if self.known.first().has(id) {
             return (seen, None);
@@ -85,6 +100,19 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
             self.known.first().add(id);
         }
         (seen, wrong)
+    }
+
+    fn see(&mut self, chip: &Chip) -> Sight {
+        if chip.is_unstable() { self.eye.see(&chip.as_read()) } else { self.eye.see(chip) }
+    }
+
+    /// What recovery has left is seen in the same way whenever the power comes on.
+    fn lasts(&mut self, recovered: &Chip, seen: &Sight) -> Result<(), Verdict> {
+        let looks = if recovered.is_unstable() { LOOKS } else { 0 };
+        (0..looks).try_for_each(|n| match self.see(&recovered.powered_up(n)) {
+            now if now == *seen => Ok(()),
+            now => Err(Verdict::Mixed(format!("{}: first {seen}, then {now}", Stage::Recovered))),
+        })
     }
 
     /// Picked by what the state holds, so that threads do not matter.
@@ -102,7 +130,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
 
     /// Nothing left out.
     pub(super) fn examine(&mut self, chip: &Chip, observer: Observer<'_>) -> Option<Wrong> {
-        let seen = self.eye.see(chip);
+        let seen = self.see(chip);
         observer(Stage::Cut, &seen);
         let more = More { directly: true, second: self.harness.plan.second, many_cuts: true };
         self.put_through(chip, &seen, more, observer).err()
@@ -112,20 +140,23 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         let oracle = &self.harness.oracle;
         oracle.accepts(Stage::Cut, seen)?;
         let (recovered, recovery) = self.recovered(chip)?;
-        let after = self.eye.see(&recovered);
+        let after = self.see(&recovered);
         observer(Stage::Recovered, &after);
         oracle.accepts(Stage::Recovered, &after)?;
-        oracle.kept(seen, &after)?;
+        // Where reads differ, what recovery read may be another tree than was seen before.
+        let before = if chip.is_unstable() { &after } else { seen };
+        oracle.kept(before, &after)?;
+        self.lasts(&recovered, &after)?;
         self.redo(&recovered, more, observer)?;
         if more.directly {
             self.run_again(chip, Stage::RedoneDirectly, observer)?;
         }
-        self.cut_again(Act::Recovery, chip, &recovery, more.second, seen)?;
+        self.cut_again(Act::Recovery, chip, &recovery, more.second, before)?;
         if more.second == SecondCuts::Some {
             let (base, retry) = self.acted(Act::Direct, chip)?;
             self.cut_again(Act::Direct, &base, &retry, more.second, seen)?;
         }
-        if more.many_cuts { self.cut_recoveries(chip.clone(), seen) } else { Ok(()) }
+        if more.many_cuts { self.cut_recoveries(chip.clone(), before) } else { Ok(()) }
     }
 
     /// A second recovery finds nothing to do, and the work done again gives the new state. Few states are left after
@@ -145,7 +176,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     fn run_again_cut(&mut self, chip: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
         let trace = self.run_again(chip, Stage::Redone, observer)?;
         if more.second == SecondCuts::All {
-            let seen = self.eye.see(chip);
+            let seen = self.see(chip);
             self.cut_again(Act::Retry, chip, &trace, more.second, &seen)?;
         }
         Ok(())
@@ -154,7 +185,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     /// Does the work again: it must succeed, whatever was there.
     fn run_again(&mut self, chip: &Chip, stage: Stage, observer: Observer<'_>) -> Result<Trace, Verdict> {
         let (done, trace) = attempt("the update done again", chip, None, |flash| self.harness.workload.run(flash, 1))?;
-        let seen = self.eye.see(&done);
+        let seen = self.see(&done);
         observer(stage, &seen);
         self.harness.oracle.accepts(stage, &seen).map(|()| trace)
     }
@@ -184,9 +215,9 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     /// What a second cut left is right, a recovery leaves it alone, and the work can be done again.
     fn survives(&mut self, act: Act, torn: &Chip, before: &Sight) -> Result<(), Wrong> {
         let oracle = &self.harness.oracle;
-        let seen = self.eye.see(torn);
+        let seen = self.see(torn);
         oracle.accepts(Stage::Cut, &seen)?;
-        if act == Act::Recovery {
+        if act == Act::Recovery && !torn.is_unstable() {
             oracle.kept(before, &seen)?;
         }
         let id = torn.content_id();
@@ -194,9 +225,10 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
             return Ok(());
         }
         let (recovered, _) = self.recovered(torn)?;
-        let after = self.eye.see(&recovered);
+        let after = self.see(&recovered);
         oracle.accepts(Stage::Recovered, &after)?;
-        oracle.kept(&seen, &after)?;
+        oracle.kept(if torn.is_unstable() { &after } else { &seen }, &after)?;
+        self.lasts(&recovered, &after)?;
         if self.harness.plan.second == SecondCuts::All {
             let no_more = More { directly: false, second: SecondCuts::None, many_cuts: false };
             self.redo(&recovered, no_more, &mut |_, _| {})?;
