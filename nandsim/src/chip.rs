@@ -189,6 +189,12 @@ impl Chip {
         self.blocks.iter().any(|block| block.is_unstable())
     }
 
+    /// Whether there are cells in which what is programmed does not all stick at once.
+    #[must_use]
+    pub fn has_weak_cells(&self) -> bool {
+        self.blocks.iter().any(|block| block.weak || block.is_unstable())
+    }
+
     fn moment(&self, block: u32, read: u64) -> Moment {
         Moment { seed: self.seed, block, power_up: self.power_up, read }
     }

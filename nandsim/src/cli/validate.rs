@@ -135,9 +135,9 @@ fn verdict(survives: bool) -> &'static str {
 
 fn table(rows: &[Row]) -> String {
     let mut text =
-        format!("{:<56} {:<9} {:>9} {:>9} {:>9} {:>7}\n", "fault", "promise", "tried", "old", "new", "wrong");
+        format!("{:<61} {:<9} {:>9} {:>9} {:>9} {:>7}\n", "fault", "promise", "tried", "old", "new", "wrong");
     for Row { fault, promise, tried, old, new, wrong, .. } in rows {
-        let _ = writeln!(text, "{fault:<56} {promise:<9} {tried:>9} {old:>9} {new:>9} {wrong:>7}");
+        let _ = writeln!(text, "{fault:<61} {promise:<9} {tried:>9} {old:>9} {new:>9} {wrong:>7}");
     }
     text
 }

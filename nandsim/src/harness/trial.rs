@@ -23,6 +23,8 @@ const MANY_CUTS: u128 = 16;
 const MANY_CUTS_EACH: u64 = 6;
 /// Power-ups that a state is looked at which reads differently each time.
 const LOOKS: u64 = 4;
+/// Recoveries until one has nothing to do, where cells are weak.
+const WEAK_RECOVERIES: u64 = 6;
 /// Operations of a recovery for each eraseblock before it counts as endless.
 const ENDLESS: usize = 64;
 
@@ -110,7 +112,8 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     fn lasts(&mut self, recovered: &Chip, seen: &Sight) -> Result<(), Verdict> {
         let looks = if recovered.is_unstable() { LOOKS } else { 0 };
         (0..looks).try_for_each(|n| match self.see(&recovered.powered_up(n)) {
-            now if now == *seen => Ok(()),
+            // A page that read blank in recovery may fail some reader's mount again, as by design.
+            now if now.verdict == seen.verdict => self.harness.oracle.accepts(Stage::Cut, &now),
             now => Err(Verdict::Mixed(format!("{}: first {seen}, then {now}", Stage::Recovered))),
         })
     }
@@ -283,18 +286,22 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         attempt("recovery", chip, Some(most_operations(chip)), |flash| self.harness.workload.recover(flash))
     }
 
-    /// What fails again, in an eraseblock that is broken, is no more to do.
+    /// A second recovery has nothing to do but what fails again, in an eraseblock that is broken. Where cells are weak what is
+    /// sealed does not all stick at once: a few more may go on with it.
     fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
-        let mut changes = 0;
-        attempt("a second recovery", recovered, Some(most_operations(recovered)), |flash| {
-            let done = self.harness.workload.recover(flash);
-            changes = flash.changes();
-            done
-        })?;
-        match changes {
-            0 => Ok(()),
-            _ => Err(Verdict::Mixed(format!("a second recovery finds more to do: {changes} operations"))),
+        let mut chip = recovered.clone();
+        for _ in 0..if chip.has_weak_cells() { WEAK_RECOVERIES } else { 1 } {
+            let mut changes = 0;
+            (chip, _) = attempt("a second recovery", &chip, Some(most_operations(&chip)), |flash| {
+                let done = self.harness.workload.recover(flash);
+                changes = flash.changes();
+                done
+            })?;
+            if changes == 0 {
+                return Ok(());
+            }
         }
+        Err(Verdict::Mixed("each recovery finds more to do".into()))
     }
 }
 
