@@ -111,7 +111,7 @@ impl Results<'_> {
         let case = |row: &Row| Case {
             name: row.fault.into(),
             classname: show::flash(self.torture),
-            cuts: row.tried,
+            tried: row.tried,
             seconds: None,
             outcome: self.outcome(row),
         };
@@ -121,10 +121,9 @@ impl Results<'_> {
     fn outcome(&self, row: &Row) -> Outcome {
         match &row.first {
             None => Outcome::Passed,
-            Some((what, cut)) => Outcome::Failed {
-                message: what.clone(),
-                token: cut.as_ref().map(|cut| (self.token)(cut).to_string()).unwrap_or_default(),
-            },
+            Some((what, cut)) => {
+                Outcome::Failed { message: what.clone(), token: cut.as_ref().map(|cut| (self.token)(cut).to_string()) }
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ fn folded_lines_lose_no_operation() {
 fn readers_turn_once_and_where_the_log_says() {
     let torture = recorded(nand(128, 2048, Endian::Little), sample(), Some(CommitPoint::Summary));
     let sights = seen(&torture);
-    let [with, without] = &sights.tracks[..] else { panic!() };
+    let [with, without, ..] = &sights.tracks[..] else { panic!() };
     let turn = sights.commit().unwrap() + 1;
     assert_eq!(with.spans, [(0, Verdict::Old), (turn, Verdict::New)]);
     assert_eq!(without.spans, [(0, Verdict::Old)]);
