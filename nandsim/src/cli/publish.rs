@@ -1,5 +1,6 @@
 //! Reports in files: a page for a browser, JUnit XML, and failing states.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use nandsim::{CutPath, Oracle, Token, Torture};
 use super::setup::Setup;
 use super::{failure, replay, show};
 
-/// Failing states that a page shows.
+/// Failing states that a page shows, of different operations.
 const SHOWN_FAILURES: usize = 3;
 
 #[derive(clap::Args)]
@@ -98,7 +99,9 @@ impl Results<'_> {
             let replay = replay::command(&(self.token)(cut), &self.setup.given);
             Some(story.scene(&title, &replay, cut, &found, wrong, &mut eye))
         };
-        let failures = self.failures.iter().take(SHOWN_FAILURES);
+        let mut ops = BTreeSet::new();
+        let in_other_op = |(cut, _): &&(&CutPath, &str)| ops.insert(cut.first.op);
+        let failures = self.failures.iter().filter(in_other_op).take(SHOWN_FAILURES);
         let mut scenes: Vec<_> = failures.filter_map(|(cut, what)| scene("in ", cut, Some(what))).collect();
         if scenes.is_empty() {
             let telling = story.telling_cuts().into_iter();

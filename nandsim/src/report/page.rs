@@ -72,7 +72,7 @@ impl Page<'_> {
             } @else {
                 p.verdict.fails {
                     strong { "✘ The update does NOT survive." } " "
-                    span { "Of " (grouped(tried)) " power cuts and faults tried " (grouped(wrong)) " left neither the old tree nor the new one." }
+                    span { (grouped(wrong)) " of " (grouped(tried)) " power cuts and faults went wrong." }
                 }
             }
         }
