@@ -32,6 +32,9 @@
 //!
 //! [`Plant`] makes one of some sixty mistakes in an update, to see that it is found.
 //!
+//! [`report`] shows what an update writes when, and how a failing state differs from good ones, as text, JUnit XML and a
+//! page with a picture of the flash.
+//!
 //! The flash alone:
 //!
 //! ```

@@ -96,6 +96,43 @@ fn trace_lists_every_operation() {
     assert!((0..).zip(steps).all(|(op, step)| step["op"] == op && step["at_us"].is_u64()), "{json}");
 }
 
+/// What is written to files of a test that fails.
+#[test]
+fn reports_in_files() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reports_in_files");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let (html, junit, kept) = (path("page.html"), path("results.xml"), path("kept"));
+    let output = nandsim(&[
+        "torture",
+        "--sample",
+        "small",
+        "--commit-point",
+        "head",
+        "--plant",
+        "blank-head-128",
+        "--cuts",
+        "200",
+        "--html",
+        &html,
+        "--junit",
+        &junit,
+        "--save",
+        &kept,
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (html, junit) = (fs::read_to_string(html).unwrap(), fs::read_to_string(junit).unwrap());
+    assert!(html.contains("does NOT survive") && html.contains("blank-head-128"));
+    assert!(junit.contains("failures=\"1\"") && junit.contains("replay: flash=nor,"), "{junit}");
+    let folder = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
+    let token = fs::read_to_string(folder.join("token.txt")).unwrap();
+    let replayed = nandsim(&["replay", token.lines().next().unwrap()]);
+    assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
+    let state = fs::read(folder.join("state.img")).unwrap();
+    assert!(state != fs::read(folder.join("old.img")).unwrap() && state != fs::read(folder.join("new.img")).unwrap());
+}
+
 #[test]
 fn parts_by_name() {
     let output = nandsim(&["parts", "--json"]);

@@ -1,5 +1,6 @@
 //! Reports in files: a page for a browser, JUnit XML, and failing states.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use nandsim::{CutPath, Oracle, Token, Torture};
 use super::setup::Setup;
 use super::{failure, replay, show};
 
-/// Failing states that a page shows.
+/// Failing states that a page shows, of different operations.
 const SHOWN_FAILURES: usize = 3;
 
 #[derive(clap::Args)]
@@ -100,7 +101,9 @@ impl Results<'_> {
             let replay = replay::command(&(self.token)(cut), &self.setup.given);
             Some(story.scene(&title, &replay, cut, &found, wrong, &mut eye))
         };
-        let failures = self.failures.iter().take(SHOWN_FAILURES);
+        let mut ops = BTreeSet::new();
+        let in_other_op = |(cut, _): &&(&CutPath, &str)| ops.insert(cut.first.op);
+        let failures = self.failures.iter().filter(in_other_op).take(SHOWN_FAILURES);
         let mut scenes: Vec<_> = failures.filter_map(|(cut, what)| scene("in ", cut, Some(what))).collect();
         if scenes.is_empty() {
             let telling = story.telling_cuts().into_iter();
@@ -113,7 +116,7 @@ impl Results<'_> {
         let case = |row: &Row| Case {
             name: row.fault.into(),
             classname: show::flash(self.torture),
-            cuts: row.tried,
+            tried: row.tried,
             seconds: None,
             outcome: self.outcome(row),
         };
@@ -123,10 +126,10 @@ impl Results<'_> {
     fn outcome(&self, row: &Row) -> Outcome {
         match &row.first {
             None => Outcome::Passed,
-            Some(wrong) => Outcome::Failed {
-                message: wrong.what.clone(),
-                token: (self.token_of)(wrong).map(|token| token.to_string()).unwrap_or_default(),
-            },
+            Some(wrong) => {
+                let token = (self.token_of)(wrong).map(|token| token.to_string());
+                Outcome::Failed { message: wrong.what.clone(), token }
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ pub struct Case {
     pub name: String,
     /// The flash, say; names with dots are shown as a tree.
     pub classname: String,
-    /// Power cuts that were tried.
-    pub cuts: u64,
+    /// States that were judged, or updates that were done.
+    pub tried: u64,
     /// Time that it took, seconds. Without it the same results give the same bytes.
     pub seconds: Option<f64>,
     /// What came of it.
@@ -28,8 +28,8 @@ pub enum Outcome {
     Failed {
         /// What went wrong.
         message: String,
-        /// Replays it.
-        token: String,
+        /// Replays it, if the power failed in it.
+        token: Option<String>,
     },
     /// It was not tried; why.
     Skipped(String),
@@ -50,7 +50,7 @@ pub fn junit(suite: &str, cases: &[Case]) -> Result<String, SerializeError> {
 fn test_case(case: &Case) -> TestCase {
     let mut test = TestCase::new(case.name.as_str(), status(&case.outcome));
     test.set_classname(case.classname.as_str());
-    test.set_system_out(format!("{} power cuts", case.cuts));
+    test.set_system_out(format!("{} tried", case.tried));
     if let Some(time) = case.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
         test.set_time(time);
     }
@@ -62,7 +62,10 @@ fn status(outcome: &Outcome) -> TestCaseStatus {
         Outcome::Passed => TestCaseStatus::success(),
         Outcome::Failed { message, token } => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_type("power-cut").set_message(message.as_str()).set_description(format!("replay: {token}"));
+            status.set_type("fault").set_message(message.as_str());
+            if let Some(token) = token {
+                status.set_description(format!("replay: {token}"));
+            }
             status
         }
         Outcome::Skipped(why) => {

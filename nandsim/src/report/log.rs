@@ -185,15 +185,17 @@ impl Writer {
 
     /// What it is for is known when the eraseblock is complete.
     fn program(&mut self, number: usize, offset: u32, data: &[u8], chip: &Chip) -> Role {
-        if data.iter().all(|byte| *byte == 0) {
+        let block = self.geometry.block_of(offset);
+        let at = (offset - self.geometry.offset_of(block)) as usize;
+        let before = chip.block_data(block).get(at..at + data.len()).unwrap_or_default();
+        // Zeros in blank cells are filler.
+        if data.iter().all(|byte| *byte == 0) && !is_blank(before) {
             return Role::Zeros;
         }
-        let block = self.geometry.block_of(offset);
         let filling = self
             .open
             .entry(block)
             .or_insert_with(|| Filling { cells: chip.block_data(block).to_vec(), programs: Vec::new() });
-        let at = (offset - self.geometry.offset_of(block)) as usize;
         for (cell, new) in filling.cells.iter_mut().skip(at).zip(data) {
             *cell &= new;
         }

@@ -45,7 +45,10 @@ impl Page<'_> {
                 body {
                     h1 { (self.title) }
                     (self.verdict())
-                    div.tables { (self.faults_table()) (pairs("Test", self.about)) (pairs("Margins", self.margins)) }
+                    div.tables {
+                        (self.faults_table())
+                        div { (pairs("Test", self.about)) (pairs("Margins", self.margins)) }
+                    }
                     (map::flash(self.story, self.scenes))
                     @for (i, scene) in self.scenes.iter().enumerate() { (scene_section(letter(i), scene)) }
                     (self.log())
@@ -69,7 +72,7 @@ impl Page<'_> {
             } @else {
                 p.verdict.fails {
                     strong { "✘ The update does NOT survive." } " "
-                    span { "Of " (grouped(tried)) " power cuts and faults tried " (grouped(wrong)) " left neither the old tree nor the new one." }
+                    span { (grouped(wrong)) " of " (grouped(tried)) " power cuts and faults went wrong." }
                 }
             }
         }
@@ -88,10 +91,17 @@ impl Page<'_> {
                             @for count in [row.tried, row.old, row.new, row.wrong] { td.number { (grouped(count)) } }
                             td { @if row.is_kept() { "✔" } @else { "✘" } }
                         }
+                        @if let Some((what, _)) = row.first.as_ref().filter(|(what, _)| !self.is_shown(what)) {
+                            tr { td.what colspan="7" { (what) } }
+                        }
                     }
                 }
             }
         }
+    }
+
+    fn is_shown(&self, wrong: &str) -> bool {
+        self.scenes.iter().any(|scene| scene.wrong.as_deref() == Some(wrong))
     }
 
     fn log(&self) -> Markup {
@@ -162,7 +172,7 @@ fn block_diff(block: &BlockDiff) -> Markup {
             p { (block.about.join("; ")) @if block.same != Same::Neither && !block.words.is_empty() { " — " (block.words) } }
             @if !block.nodes.is_empty() {
                 table.nodes {
-                    tr { th { "offset" } th.number { "bytes" } th { "node" } th { "is" } th { "CRC" } th { "seen by" } }
+                    tr { th { "offset" } th.number { "bytes" } th { "node" } th { "is" } th { "CRC" } th { "by readers" } }
                     @for shown in block.shown() {
                         @match shown {
                             Shown::More(n) => tr { td colspan="6" { "… " (n) " more alike" } },

@@ -3,12 +3,12 @@
 use nandsim::report::{Case, Outcome, junit};
 
 fn case(name: &str, outcome: Outcome) -> Case {
-    Case { name: name.into(), classname: "nor.64KiB".into(), cuts: 40, seconds: None, outcome }
+    Case { name: name.into(), classname: "nor.64KiB".into(), tried: 40, seconds: None, outcome }
 }
 
 #[test]
 fn cases_with_their_outcomes() {
-    let failed = Outcome::Failed { message: "mixed: <a> & \"b\"\u{1}".into(), token: "cut=1:before".into() };
+    let failed = Outcome::Failed { message: "mixed: <a> & \"b\"\u{1}".into(), token: Some("cut=1:before".into()) };
     let cases = [
         case("power cut", Outcome::Passed),
         Case { seconds: Some(1.5), ..case("torn erase", failed) },
@@ -19,15 +19,15 @@ fn cases_with_their_outcomes() {
 <testsuites name="nandsim" tests="3" skipped="1" failures="1" errors="0">
     <testsuite name="update" tests="3" skipped="1" errors="0" failures="1">
         <testcase name="power cut" classname="nor.64KiB">
-            <system-out>40 power cuts</system-out>
+            <system-out>40 tried</system-out>
         </testcase>
         <testcase name="torn erase" classname="nor.64KiB" time="1.500">
-            <failure message="mixed: &lt;a&gt; &amp; &quot;b&quot;" type="power-cut">replay: cut=1:before</failure>
-            <system-out>40 power cuts</system-out>
+            <failure message="mixed: &lt;a&gt; &amp; &quot;b&quot;" type="fault">replay: cut=1:before</failure>
+            <system-out>40 tried</system-out>
         </testcase>
         <testcase name="paired pages" classname="nor.64KiB">
             <skipped message="NOR has none"/>
-            <system-out>40 power cuts</system-out>
+            <system-out>40 tried</system-out>
         </testcase>
     </testsuite>
 </testsuites>

@@ -89,6 +89,7 @@ fn a_page_shows_what_failed() {
     let found = torture.state(&failure.cut).unwrap();
     let mut eye = torture.oracle.eye();
     let scene = story.scene("<here>", "cut=<1>", &failure.cut, &found, Some(&failure.what), &mut eye).unwrap();
+    assert_eq!(scene.torn, [0]);
     let faults = [Row::of("power cut", &report), fine(10)];
     let page = Page { title: "Planted", about: &[], faults: &faults, margins: &[], story: &story, scenes: &[scene] };
     let html = page.html();

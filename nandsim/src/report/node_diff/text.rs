@@ -58,10 +58,10 @@ impl NodeLine {
     pub fn seen_by(&self) -> &'static str {
         match self.seen.map(|seen| (seen.with_summaries, seen.without_summaries)) {
             None => "",
-            Some((true, true)) => "all see it",
-            Some((true, false)) => "seen with summaries",
-            Some((false, true)) => "seen without summaries",
-            Some((false, false)) => "nobody sees it",
+            Some((true, true)) => "seen",
+            Some((true, false)) => "seen with summaries only",
+            Some((false, true)) => "seen without summaries only",
+            Some((false, false)) => "not seen",
         }
     }
 

@@ -1,5 +1,7 @@
 //! The picture of the flash: eraseblocks from top to bottom, operations from left to right.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::{class, letter, seen};
@@ -102,13 +104,32 @@ impl Map<'_> {
             @if let Some(commit) = self.log.commit {
                 div.line.commit.right[self.scale.at(commit + 1) > RIGHT] style=(self.left(commit + 1)) { span { "COMMIT" } }
             }
-            @for (i, scene) in self.scenes.iter().enumerate() {
-                div.line.cut.wrong[scene.wrong.is_some()] style=(self.left(scene.op + 1)) {
-                    a href={ "#cut-" (letter(i)) } title={ "The power fails " (scene.title) } { "⚡" (letter(i)) }
-                }
-            }
+            @for (op, scenes) in self.cuts() { (self.cut(op, &scenes)) }
             @if let Some(scene) = failing {
                 div.never style=(self.left(scene.op + 1)) title="not done: the power has failed" { }
+            }
+        }
+    }
+
+    /// Scenes by the operation that their cut is in.
+    fn cuts(&self) -> BTreeMap<usize, Vec<(char, &Scene)>> {
+        let mut cuts: BTreeMap<usize, Vec<(char, &Scene)>> = BTreeMap::new();
+        for (i, scene) in self.scenes.iter().enumerate() {
+            cuts.entry(scene.op).or_default().push((letter(i), scene));
+        }
+        cuts
+    }
+
+    fn cut(&self, op: usize, scenes: &[(char, &Scene)]) -> Markup {
+        let wrong = scenes.iter().any(|(_, scene)| scene.wrong.is_some());
+        html! {
+            div.line.cut.wrong[wrong] style=(self.left(op + 1)) {
+                span {
+                    "⚡"
+                    @for (letter, scene) in scenes {
+                        a href={ "#cut-" (letter) } title={ "The power fails " (scene.title) } { (letter) }
+                    }
+                }
             }
         }
     }

@@ -5,8 +5,8 @@ use crate::report::log::{Log, Role};
 /// Of the width, what all but the payload has at least, where the payload has most of the operations: what decides is
 /// few operations.
 const LEAST_REST: f64 = 0.25;
-/// Ticks, about.
-const TICKS: usize = 8;
+/// Least distance of two ticks, percent: on a narrow page a time must fit.
+const TICKS_APART: f64 = 14.0;
 
 /// Maps moments to percents of the width. Moment 0 is before the first operation, moment n after n of them.
 pub(super) struct Scale {
@@ -38,12 +38,14 @@ impl Scale {
         self.edges.get(moment).copied().unwrap_or(100.0)
     }
 
-    /// Operations at about equal distances.
+    /// Operations far enough apart, as many as there are.
     pub(super) fn ticks(&self) -> Vec<usize> {
-        let nearest = |tick: usize| self.edges.partition_point(|edge| *edge < (tick * 100) as f64 / TICKS as f64);
-        let mut ops: Vec<usize> = (0..TICKS).map(|tick| nearest(tick).saturating_sub(1)).collect();
-        ops.dedup();
-        ops.retain(|op| op + 2 < self.edges.len());
+        let mut ops: Vec<usize> = Vec::new();
+        for op in 0..self.edges.len().saturating_sub(2) {
+            if ops.last().is_none_or(|last| self.at(op + 1) >= self.at(last + 1) + TICKS_APART) {
+                ops.push(op);
+            }
+        }
         ops
     }
 }
