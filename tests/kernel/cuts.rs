@@ -18,6 +18,7 @@ use jffs2_tx::wire::CommitPoint::{self, Dirent, Head, Summary};
 use jffs2_tx_tests::kernel::{Device, Kernel};
 use jffs2_tx_tests::roots::{Update, part_of_root, part_of_root_libraries, root, root_libraries};
 use jffs2_tx_tests::scene::Scene;
+use nandsim::{Pairing, Rules};
 
 use campaign::Campaign;
 use choice::Extent;
@@ -27,6 +28,8 @@ const SAMPLE: u32 = 1_130;
 const PART: u32 = 120;
 const KINDS: u32 = 4;
 const _: () = assert!(KINDS * (SAMPLE + PART) >= 5_000);
+/// Mounts of each update of the sample on flash with the rules of parts.
+const BY_PART: u32 = 40;
 /// So many times as many in a long run.
 const LONG: u32 = 20;
 const _: () = assert!(LONG * KINDS * (SAMPLE + PART) >= 100_000);
@@ -92,6 +95,12 @@ fn newer_kernel() -> Result<()> {
     Ok(())
 }
 
+/// Tears as some parts have them: paired pages of MLC, a write buffer of 64 bytes of NOR.
+fn by_part(rules: &mut Rules) {
+    rules.pairing = Pairing::FourAndSix;
+    rules.write_buffer = 64;
+}
+
 fn times() -> u32 {
     if choice::is_long() { LONG } else { 1 }
 }
@@ -104,6 +113,8 @@ fn agree(kind: &str, [small, large]: [Device; 2], points: &[CommitPoint]) -> Res
     for point in points {
         let scene = Scene::of_sample(small, *point, false)?;
         campaign.add(&format!("{kind}/sample/{point}"), &scene, share(SAMPLE), Extent::Everything)?;
+        let scene = Scene::of_sample_by(small, *point, by_part)?;
+        campaign.add(&format!("{kind}/part-rules/{point}"), &scene, BY_PART, Extent::Random)?;
     }
     campaign.finish(share(SAMPLE) * points.len() as u32)?;
     let mut campaign = Campaign::new(kind, &kernel, large);

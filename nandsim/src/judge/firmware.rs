@@ -13,8 +13,8 @@ use crate::firmware::{Contents, Firmware, FirmwareError, Part, Scan};
 use crate::reader::ByReader;
 use crate::verdict::Verdict;
 
-/// Scans that are kept for each eraseblock.
-const KNOWN_SCANS: usize = 8;
+/// Scans that are kept beside one for each eraseblock. They hold what is in the nodes.
+const MORE_SCANS: usize = 64;
 /// Trees of each firmware whose fit is kept.
 const KNOWN_FITS: usize = 1 << 12;
 
@@ -48,7 +48,7 @@ struct Scanned {
 impl FirmwareJudge {
     pub(super) fn new(standard: Arc<Standard>) -> Self {
         let blocks = standard.geometry.blocks() as usize;
-        let (scans, fits) = (Cache::new(KNOWN_SCANS * blocks), Cache::new(KNOWN_FITS));
+        let (scans, fits) = (Cache::new(blocks + MORE_SCANS), Cache::new(KNOWN_FITS));
         Self { standard, scans, fits, contents: Default::default(), buf: Vec::new() }
     }
 

@@ -247,3 +247,26 @@ fn the_kernel_by_its_path() {
     let seen = Judge::new(by_path.into()).verdicts(&end);
     assert!(seen.firmware.iter().all(|seen| seen.kernel == Some(Verdict::New)), "{seen:?}");
 }
+
+/// The tree is right, and a link that stands in a directory long gone too leads U-Boot elsewhere.
+#[test]
+fn a_kernel_behind_a_link() {
+    let tree = |kernel: &str| {
+        format!(
+            "/ dir 755 0 0 1\n/boot dir 755 0 0 1\n/boot/kernel symlink 777 0 0 1 {kernel}\n/boot/one file 644 0 0 1 text:1\n/boot/two file 644 0 0 1 text:2\n"
+        )
+    };
+    let [start, end] = ["one", "two"].map(|kernel| flashed(&tree(kernel), Compress::only(Method::Zlib(9))));
+    let mut judge = Judge::new(standard(&start, &end, None).unwrap().into());
+    assert!(wrong(&mut judge, &start).is_empty());
+    let index = Index::open(&start, Rules { endian: E, summaries: true }).unwrap();
+    let ino = Tree::new(&start, &index).lookup(b"/boot/kernel").unwrap();
+    let mut dirent = Vec::new();
+    Dirent { pino: index.max_ino() + 1, version: 1000, ino, mctime: 0, kind: 10, name: b"kernel" }.emit(E, &mut dirent);
+    let mut chip = start.clone();
+    append(&mut chip, &dirent);
+    let wrong = wrong(&mut judge, &chip);
+    assert_eq!(names(&wrong), ["U-Boot 2026", "U-Boot 2015"]);
+    let unreadable = |seen: &FirmwareSeen| matches!(&seen.kernel, Some(Verdict::Unreadable(_)));
+    assert!(wrong.iter().all(|seen| seen.tree == Verdict::Old && unreadable(seen)), "{wrong:?}");
+}

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::env;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use jffs2_tx::wire::CommitPoint;
 use jffs2_tx_tests::agreement::Agreement;
 use jffs2_tx_tests::kernel::{Case, Device, Kernel, State, States};
 use jffs2_tx_tests::ours::Seen;
-use jffs2_tx_tests::scene::Scene;
-use nandsim::{Chip, ContentId, Cut, Walker, cuts_sampled};
+use jffs2_tx_tests::scene::{Again, Scene};
+use nandsim::{Chip, ContentId, Cut, Judge, Verdict, Walker, cuts_sampled};
 
 use super::choice::{self, Extent, SEED};
 
@@ -21,6 +22,10 @@ const MANY_SEEDS: u64 = 50;
 const WRITTEN: usize = 8;
 /// Cases of one boot: they are all on its disk.
 const BATCH: usize = 2_500;
+
+/// States that are put through a second cut, and cuts in the recovery and in the update done again on each.
+const TWICE: usize = 12;
+const SECOND_CUTS: usize = 3;
 
 /// Mounts of all campaigns of this process, and the seconds that they took the kernels.
 static ALL: Mutex<(u32, f64)> = Mutex::new((0, 0.0));
@@ -42,7 +47,9 @@ struct Done {
     /// States with the old tree, and with the new one.
     old: usize,
     new: usize,
-    /// Of these, mounted for writing as well.
+    /// Of these, left by a second cut.
+    twice: usize,
+    /// Mounted for writing as well.
     written: usize,
     mounts: u32,
     judging: f64,
@@ -58,6 +65,9 @@ struct Update<'s> {
     /// Mounts still to ask for.
     wanted: u32,
     known: HashSet<ContentId>,
+    /// Also asked, except about trees that take long to read.
+    judge: Option<Judge>,
+    point: CommitPoint,
 }
 
 impl<'k> Campaign<'k> {
@@ -71,8 +81,12 @@ impl<'k> Campaign<'k> {
         let (old, new) = (Arc::new(Seen::on(&scene.before)?), Arc::new(Seen::on(&scene.after)?));
         ensure!(old != new, "{name} changes nothing");
         let certain = choice::certain(scene, [&old, &new], extent)?;
-        let mut update = Update { name, old, new, wanted: mounts, known: HashSet::new() };
+        let judge = if matches!(extent, Extent::CommitPoint(_)) { None } else { Some(scene.judge()?) };
+        let mut update = Update { name, old, new, wanted: mounts, known: HashSet::new(), judge, point: scene.point };
         self.cut(&mut update, scene, SEED, certain.into_iter())?;
+        if extent == Extent::Everything {
+            self.cut_twice(&mut update, scene)?;
+        }
         let mut seed = SEED;
         while update.wanted > 0 {
             let known = update.known.len();
@@ -101,8 +115,38 @@ impl<'k> Campaign<'k> {
         Ok(())
     }
 
+    /// Asks about states that a second cut leaves, in the recovery from a first one or in the update done again.
+    fn cut_twice(&mut self, update: &mut Update<'_>, scene: &Scene) -> Result<()> {
+        let first = cuts_sampled(&scene.trace, TWICE, SEED);
+        for (cut, chip) in Walker::new(scene.before.clone(), &scene.trace, SEED, first.into_iter()) {
+            for (again, called) in [(Again::Recovery, "recovery"), (Again::Update, "direct")] {
+                let trace = scene.again(&chip, again)?;
+                let second = cuts_sampled(&trace, SECOND_CUTS, SEED);
+                for (then, torn) in Walker::new(chip.clone(), &trace, SEED, second.into_iter()) {
+                    if update.known.insert(torn.content_id()) {
+                        self.done.twice += 1;
+                        self.ask(update, &format!("{}/{SEED}/{cut}/{called}:{then}", update.name), &torn)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel, which must see what our reader sees; so must boot firmware, the kernel image included.
     fn ask(&mut self, update: &mut Update<'_>, name: &str, chip: &Chip) -> Result<()> {
         let seen = Seen::on(chip).with_context(|| format!("our reader fails at {name}"))?;
+        if let Some(judge) = &mut update.judge {
+            let judged = judge.verdicts(chip);
+            judged.fine(update.point).map_err(|wrong| anyhow!("{name}: {wrong}"))?;
+            let tree = if judged.library.with_summaries == Verdict::New { &update.new } else { &update.old };
+            ensure!(
+                seen == **tree,
+                "{name}: {}, the kernel is to see\n{}",
+                judged.listed(),
+                tree.difference(&seen.lines)
+            );
+        }
         let (tree, count) = if seen == *update.old {
             (&update.old, &mut self.done.old)
         } else {
@@ -147,14 +191,14 @@ impl<'k> Campaign<'k> {
     /// Asks about the last states and says what was done; fails if the kernel made fewer mounts than it should.
     pub(crate) fn finish(mut self, mounts: u32) -> Result<()> {
         self.judge()?;
-        let Done { old, new, written, mounts: made, judging, seconds, spent } = &self.done;
+        let Done { old, new, twice, written, mounts: made, judging, seconds, spent } = &self.done;
         let (all, took) = {
             let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
             *all = (all.0 + made, all.1 + judging);
             *all
         };
         println!(
-            "{} on Linux {}: {} states ({old} old, {new} new), {written} of them written to as well: {made} mounts, {:.0} a \
+            "{} on Linux {}: {} states ({old} old, {new} new, {twice} after two cuts), {written} of them written to as well: {made} mounts, {:.0} a \
              second, {seconds:.0} s ({spent}); all so far: {all} mounts, {:.0} a second",
             self.kind,
             self.kernel.version(),
