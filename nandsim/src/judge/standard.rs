@@ -162,6 +162,12 @@ impl Standard {
         Ok(standard)
     }
 
+    /// The same, no firmware asked.
+    #[must_use]
+    pub(crate) fn of_library(&self) -> Self {
+        Self { library: self.library.clone(), firmware: Vec::new(), ..*self }
+    }
+
     /// The firmware that is asked.
     pub fn firmware(&self) -> impl Iterator<Item = Firmware> {
         self.firmware.iter().map(|of| of.firmware)
