@@ -165,7 +165,7 @@ impl Standard {
     /// The same, no firmware asked.
     #[must_use]
     pub(crate) fn of_library(&self) -> Self {
-        Self { library: self.library.clone(), firmware: Vec::new(), ..*self }
+        Self { firmware: Vec::new(), ..self.clone() }
     }
 
     /// The firmware that is asked.
