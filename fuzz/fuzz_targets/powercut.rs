@@ -137,7 +137,8 @@ impl<'a> Eyes<'a> {
     fn new(before: &'a State, done: &'a Done, setup: &Setup) -> Self {
         let endian = setup.endian();
         let asked = !before.by_summary && before.model != done.after;
-        let judge = asked.then(|| {
+        let point = if let Outcome::Committed(point) = done.outcome { point.filter(|_| asked) } else { None };
+        let judge = point.map(|point| {
             let mut viewer = Viewer::new(before.chip.geometry(), endian);
             let (old, new) = (viewer.views(&before.chip), viewer.views(&done.end));
             let tree = |view: &nandsim::View| view.as_ref().expect("was read before").clone();
@@ -146,7 +147,7 @@ impl<'a> Eyes<'a> {
                 with_summaries: Expected { old: tree(&old.with_summaries), new: new.clone() },
                 without_summaries: Expected { old: tree(&old.without_summaries), new },
             };
-            match Standard::new(&before.chip, &done.end, endian, expected, None) {
+            match Standard::new(&before.chip, &done.end, endian, point, expected, None) {
                 Ok(standard) => Some(Judge::new(Arc::new(standard))),
                 // Where the newer of two dirents that no other stands between comes first, it sees the older.
                 Err(StandardError::Differs { firmware, .. }) if firmware == Firmware::OpenFirmware.name() => None,
