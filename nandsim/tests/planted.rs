@@ -29,7 +29,7 @@ fn hunt(torture: &Torture, cuts: &[Cut]) -> Option<(usize, String)> {
         let report = torture.run(next.iter().copied(), 1, &|_| {});
         let at = |cut: Cut| next.iter().position(|other| *other == cut).unwrap();
         if let Some(first) = report.failures.iter().min_by_key(|failure| at(failure.cut.first)) {
-            return Some((tried + at(first.cut.first) + 1, first.what.clone()));
+            return Some((tried + at(first.cut.first) + 1, format!("{}: {}", first.cut, first.what)));
         }
         (tried, chunk) = (tried + next.len(), CHUNK.min(chunk * 2));
     }

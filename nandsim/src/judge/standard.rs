@@ -162,6 +162,12 @@ impl Standard {
         Ok(standard)
     }
 
+    /// The same, no firmware asked.
+    #[must_use]
+    pub(crate) fn of_library(&self) -> Self {
+        Self { firmware: Vec::new(), ..self.clone() }
+    }
+
     /// The firmware that is asked.
     pub fn firmware(&self) -> impl Iterator<Item = Firmware> {
         self.firmware.iter().map(|of| of.firmware)

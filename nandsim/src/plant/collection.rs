@@ -3,29 +3,27 @@
 use super::Mistake::Trace;
 use super::Plant;
 use super::edit::forget_dirent;
-use super::scene::{Act, NAND_SUMMARY, Scene};
+use super::scene::NAND_COLLECTED;
 use crate::torture::Torture;
 use crate::trace::Op;
-
-const NAND: Scene = Scene { act: Act::Collection, ..NAND_SUMMARY };
 
 pub(super) const PLANTS: &[Plant] = &[
     Plant {
         name: "gc-erases-first",
         what: "garbage collection erases an eraseblock before it copies the nodes that live there",
-        scene: NAND,
+        scene: NAND_COLLECTED,
         mistake: Trace(erases_first),
     },
     Plant {
         name: "gc-erases-unsynced",
         what: "garbage collection erases an eraseblock while the copies of its nodes are not durable",
-        scene: NAND,
+        scene: NAND_COLLECTED,
         mistake: Trace(erases_unsynced),
     },
     Plant {
         name: "gc-loses-name",
         what: "garbage collection does not copy a dirent that lives",
-        scene: NAND,
+        scene: NAND_COLLECTED,
         mistake: Trace(|torture| forget_dirent(torture, |dirent| dirent.ino != 0)),
     },
 ];

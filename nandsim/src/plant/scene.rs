@@ -1,6 +1,7 @@
 //! Small flashes, and what is done to them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::tx::{GcOptions, TxOptions, gc, recover};
@@ -29,6 +30,8 @@ pub(super) const NAND_LARGER: Scene = Scene { sample: || kernel(8000), ..NAND_SU
 pub(super) const NAND_REPLACED: Scene = Scene { sample: || kernel(40_000), ..NAND_SUMMARY };
 
 const NO_SECOND_CUTS: Plan = Plan { settle: false, second: SecondCuts::None };
+
+pub(super) const NAND_COLLECTED: Scene = Scene { act: Act::Collection, ..NAND_SUMMARY };
 
 /// Something that is done to a flash with a file system.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +69,9 @@ impl Scene {
         let start = self.shape.geometry_for(old.len(), new.len()).map(|geometry| Chip::new(geometry, seed));
         let start = start.unwrap_or_else(|e| unreachable!("the flash is small: {e}"));
         let start = self.shape.flashed_on(start, &old).unwrap_or_else(|e| unreachable!("the flash has room: {e}"));
-        let options = TxOptions { commit_point: Some(self.point), txid: [7; 16], ..TxOptions::default() };
+        // What a collection is cut in must not be missing for the update that follows.
+        let reserve = (self.act == Act::Collection).then_some(2);
+        let options = TxOptions { commit_point: Some(self.point), txid: [7; 16], reserve, ..TxOptions::default() };
         Torture::record(
             start,
             Update { endian: self.shape.endian, tree: sample.new.clone(), options, plant: None },
@@ -109,9 +114,11 @@ fn collection(done: Torture, sample: Sample) -> Result<Torture, TortureError> {
         let _ = op.apply(&mut start);
     }
     let back = Update { tree: sample.old, ..done.workload };
-    let torture = Torture::record(start.clone(), back, done.seed)?;
+    let mut torture = Torture::record(start.clone(), back, done.seed)?;
     let mut recorder = Recorder::new(start);
     let _ = gc(&mut recorder, torture.workload.endian, &GcOptions::default(), &mut |_, _| {});
+    // barebox does not mount while a copy is torn, and recovery leaves that to the next collection.
+    torture.oracle.standard = Arc::new(torture.oracle.standard.of_library());
     Ok(Torture { trace: recorder.into_parts().1, plan: NO_SECOND_CUTS, ..torture })
 }
 
