@@ -312,7 +312,14 @@ fn settle<F: FlashMut>(
             return Ok(());
         }
     }
+    let index = open_to_write(&*flash, endian)?;
+    let others = other_readers(&*flash, &index)?;
     for block in blocks {
+        // A kernel has written on there.
+        if !others.iter().chain([&index]).all(|index| reusable(index, *block)) {
+            report.unsettled += 1;
+            continue;
+        }
         match free_block(flash, endian, *block) {
             Ok(()) => report.erased_hidden += 1,
             Err(error) => failed(flash, *block, error, report)?,

@@ -104,12 +104,10 @@ impl CommitBlock {
         let info = index.blocks()[block as usize];
         let proven = match point {
             Some(CommitPoint::Head) => info.state == BlockState::Used && geometry.can_overwrite(),
-            // Its seal and what is behind that; or the recovery completes it where it stands.
             Some(CommitPoint::Dirent) => {
-                geometry.can_overwrite()
-                    || geometry.kind() == FlashKind::Nor
-                        && nodes.len() > 1
-                        && blank_prefix(&bytes[end..]) < bytes.len() - end
+                // Its seal and what is behind that; or the recovery completes it where it stands.
+                let sealed = nodes.len() > 1 && blank_prefix(&bytes[end..]) < bytes.len() - end;
+                geometry.can_overwrite() || geometry.kind() == FlashKind::Nor && sealed || has_others(&nodes)
             }
             Some(CommitPoint::Summary) | None => false,
         };
@@ -124,6 +122,11 @@ impl CommitBlock {
     fn version(&self) -> u32 {
         self.nodes.iter().map(|node| node.version).max().unwrap_or(0)
     }
+}
+
+/// Whether there is more than one dirent and its seal: then the kernel has written on in the eraseblock of a *dirent* commit.
+fn has_others(nodes: &[What]) -> bool {
+    nodes.len() > 2 || nodes.iter().any(|node| node.of != nodes[0].of || matches!(node.of, Subject::Inode(_)))
 }
 
 /// Whether a name leads where the node says, by a newer one: that may be a repetition that was cut.
