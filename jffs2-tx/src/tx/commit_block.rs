@@ -248,8 +248,12 @@ impl<F: FlashMut> BlockProgram<'_, F> {
     }
 
     /// Behind the seal of a *dirent* commit: that anything stands there says that dirent and seal were programmed to the end, and it
-    /// says nothing else, so that it does not matter what it reads as itself.
+    /// says nothing else, so that it does not matter what it reads as itself. Not on NAND, where a cut could destroy pages
+    /// before it.
     pub(super) fn put_witness(&mut self) -> core::result::Result<(), WriteError<F::Error>> {
+        if self.geometry.kind() == FlashKind::Nand {
+            return Ok(());
+        }
         let mut witness = Vec::new();
         emit_padding(self.endian, &mut witness, HEADER_SIZE as u32);
         let fits =

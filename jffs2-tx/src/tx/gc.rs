@@ -75,16 +75,20 @@ pub struct GcPlan {
 pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Result<GcPlan, F> {
     let index = open_to_write(flash, endian)?;
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
-    let mut erased = Vec::new();
+    let (mut erased, mut taken) = (Vec::new(), Vec::new());
     for action in plan_recovery(flash, &index)? {
         report.recovered.add(&action);
         match action {
             RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => erased.push(block),
-            RecoverAction::Settle { blocks, .. } => erased.extend(blocks),
+            RecoverAction::Settle { blocks, rewrite } => {
+                erased.extend(blocks);
+                taken.extend(rewrite.and_then(|rewrite| rewrite.to.first().copied()));
+            }
             RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => {}
         }
     }
-    let space = Space::on(flash, &index, options, &erased)?;
+    let mut space = Space::on(flash, &index, options, &erased)?;
+    taken.into_iter().for_each(|block| space.give_up(block));
     report.erases = report.recovered.erased_hidden + report.recovered.erased_dead;
     let mut collection = Collection { space, report, freed: Vec::new() };
     collection.run(options, &mut Dry::<F>::new())?;

@@ -4,17 +4,19 @@
 //! [`plan_recovery`] is a function of what the flash holds; [`recover`] carries its actions out. A power cut in
 //! between is just another state to recover from: every action leaves the tree as it is.
 
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 
-use super::commit_block::{BlockProgram, body_start};
 use super::settle::{open_commits, plan_settle, write_settled};
 use super::{Result, TxError, other_readers};
-use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
-use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, program, retire, reusable, sync};
-use crate::scan::{BlockState, MarkerRecord, Rules};
-use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE, Marker, MarkerKind};
+use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, retire, reusable};
+use crate::scan::{BlockState, Rules};
+use crate::wire::{Endian, Marker, MarkerKind};
+
+mod seal;
+
+use seal::{seal, seal_block, write_witness};
 
 /// One step of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,67 +145,6 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
         actions.push(plan_settle(flash, index, others.as_ref(), &open, of_one)?);
     }
     Ok(Planned { actions, erases, open: !open.is_empty() })
-}
-
-fn seal<F: Flash>(
-    flash: &F,
-    index: &Index,
-    block: u32,
-    commit: &MarkerRecord,
-) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
-    match commit.marker.commit_point {
-        Some(CommitPoint::Head) => seal_head(flash, index.rules().endian, block, commit),
-        Some(CommitPoint::Dirent) => seal_dirent(flash, index, block, commit),
-        Some(CommitPoint::Summary) | None => Ok(None),
-    }
-}
-
-fn seal_head<F: Flash>(
-    flash: &F,
-    endian: Endian,
-    block: u32,
-    commit: &MarkerRecord,
-) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
-    let head = commit.marker.head(endian);
-    let offset = flash.geometry().offset_of(block);
-    let mut is = [0; HEAD_SIZE];
-    flash.read(offset, &mut is).map_err(|error| ReadError::Device { offset, error })?;
-    // Only bits that the head clears can be completed; anything else there is not ours to touch.
-    let completes = is.iter().zip(&head).all(|(is, wanted)| is & wanted == *wanted);
-    let needed = is != head && completes && flash.geometry().can_overwrite();
-    Ok(needed.then(|| RecoverAction::SealHead { block, head: head.to_vec() }))
-}
-
-/// A *dirent* commit is sealed if anything stands behind its second dirent: that was written when both were there for good.
-/// Elsewhere than on NOR that can be programmed again it is not completed where it stands, but settled.
-fn seal_dirent<F: Flash>(
-    flash: &F,
-    index: &Index,
-    block: u32,
-    commit: &MarkerRecord,
-) -> core::result::Result<Option<RecoverAction>, ReadError<F::Error>> {
-    let endian = index.rules().endian;
-    let geometry = *flash.geometry();
-    let start = geometry.offset_of(block);
-    let at = (commit.at - start) as usize + commit.marker.flash_size();
-    if !geometry.can_overwrite() || commit.at - start != body_start(&geometry, None) {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; geometry.eraseblock() as usize];
-    flash.read(start, &mut bytes).map_err(|error| ReadError::Device { offset: start, error })?;
-    let Some(dirent) = bytes.get(at..).and_then(|bytes| Dirent::parse(endian, bytes).ok()) else { return Ok(None) };
-    // The kernel has changed the directory since if it has a newer node: the seal would compete with that.
-    let newer = index.max_version(dirent.pino);
-    let Some(version) = dirent.version.checked_add(1).filter(|seal| newer <= *seal) else { return Ok(None) };
-    let mut nodes = Vec::new();
-    dirent.emit(endian, &mut nodes);
-    Dirent { version, ..dirent }.emit(endian, &mut nodes);
-    let Some((is, behind)) = bytes.get(at..).and_then(|bytes| bytes.split_at_checked(nodes.len())) else {
-        return Ok(None);
-    };
-    let completes = is.iter().zip(&nodes).all(|(is, wanted)| is & wanted == *wanted);
-    let needed = completes && behind.iter().all(|byte| *byte == 0xff);
-    Ok(needed.then_some(RecoverAction::SealDirent { block, at: at as u32, nodes }))
 }
 
 /// Reads a flash that is to be written to.
@@ -371,34 +312,18 @@ fn settle<F: FlashMut>(
             return Ok(());
         }
     }
+    let index = open_to_write(&*flash, endian)?;
+    let others = other_readers(&*flash, &index)?;
     for block in blocks {
+        // A kernel has written on there; or a torn dirent has just become visible, and is to be seen as such.
+        if !others.iter().chain([&index]).all(|index| reusable(index, *block)) {
+            report.unsettled += u32::from(rewrite.is_some());
+            continue;
+        }
         match free_block(flash, endian, *block) {
             Ok(()) => report.erased_hidden += 1,
             Err(error) => failed(flash, *block, error, report)?,
         }
     }
     Ok(())
-}
-
-/// What vouches for the two dirents of a *dirent* commit, if there is room.
-fn write_witness<F: FlashMut>(
-    flash: &mut F,
-    endian: Endian,
-    block: u32,
-    at: u32,
-) -> core::result::Result<(), WriteError<F::Error>> {
-    let geometry = *flash.geometry();
-    let start = geometry.offset_of(block);
-    BlockProgram { flash, geometry, start, at, endian, bytes: 0, dry: false }.put_witness()
-}
-
-fn seal_block<F: FlashMut>(
-    flash: &mut F,
-    block: u32,
-    at: u32,
-    bytes: &[u8],
-) -> core::result::Result<(), WriteError<F::Error>> {
-    let offset = flash.geometry().offset_of(block) + at;
-    program(flash, offset, bytes)?;
-    sync(flash, offset)
 }

@@ -7,24 +7,21 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, vec, vec::Vec};
 
-use super::commit::MAX_VERSION;
-use super::commit_block::{BlockProgram, CommitNodes, body_start};
+use super::commit_block::body_start;
 use super::digest::digest_with;
-use super::payload::inode_fields;
 use super::recover::{RecoverAction, Rewrite};
 use crate::error::ReadError;
-use crate::flash::{Flash, FlashMut, Geometry};
-use crate::index::{Index, NameRecord};
-use crate::inode_kind::FileKind;
-use crate::log::{MAX_FAILED, WriteError, erase, reusable};
+use crate::flash::{Flash, FlashKind};
+use crate::index::Index;
 use crate::scan::{BlockState, MarkerRecord, Place, Places, blank_prefix};
-use crate::tree::Tree;
-use crate::wire::{CommitPoint, Dirent, Endian, Inode, Marker, MarkerKind, Summary, SummaryEntry, nodetype};
+use crate::wire::{CommitPoint, Dirent, Inode, Marker, MarkerKind, nodetype};
+
+mod rewrite;
+
+pub(super) use rewrite::write_settled;
+use rewrite::{repeated, size, spare};
 
 type Result<T, F> = core::result::Result<T, ReadError<<F as Flash>::Error>>;
-
-/// Versions that one writing of a commit takes above what can be read of those before it: a dirent and its seal may both be torn.
-const VERSIONS_EACH: u32 = 4;
 
 /// A transaction, and all eraseblocks that hold a commit of it.
 pub(super) struct Open {
@@ -36,17 +33,19 @@ pub(super) struct CommitBlock {
     pub block: u32,
     record: MarkerRecord,
     visible: bool,
-    live: bool,
+    /// Something depends on it, or on what has been written to take its place.
+    matters: bool,
     /// Nothing but its own commit point could hide it, and that was programmed to the end.
     proven: bool,
     nodes: Vec<What>,
 }
 
-/// What a node in a commit block is about, and its version.
+/// What a node in a commit block is about, its version, and the inode that a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct What {
     of: Subject,
     version: u32,
+    target: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,10 +66,10 @@ impl Subject {
 impl Open {
     /// Whether nothing can change any more: a single commit block that is visible for good, or that nothing depends on.
     fn is_settled(&self) -> bool {
-        let [only] = &self.blocks[..] else { return self.blocks.iter().all(|block| block.visible && !block.live) };
+        let [only] = &self.blocks[..] else { return self.blocks.iter().all(|block| block.visible && !block.matters) };
         // The others were erased when this one stood.
         let alone = only.record.marker.kind != MarkerKind::Commit;
-        only.visible && (only.proven || alone || !only.live)
+        only.visible && (only.proven || alone || !only.matters)
     }
 }
 
@@ -105,9 +104,10 @@ impl CommitBlock {
         let info = index.blocks()[block as usize];
         let proven = match point {
             Some(CommitPoint::Head) => info.state == BlockState::Used && geometry.can_overwrite(),
-            // Its seal and what is behind that; or the recovery completes it where it stands.
             Some(CommitPoint::Dirent) => {
-                geometry.can_overwrite() || nodes.len() > 1 && blank_prefix(&bytes[end..]) < bytes.len() - end
+                // Its seal and what is behind that; or the recovery completes it where it stands.
+                let sealed = nodes.len() > 1 && blank_prefix(&bytes[end..]) < bytes.len() - end;
+                geometry.can_overwrite() || geometry.kind() == FlashKind::Nor && sealed || has_others(&nodes)
             }
             Some(CommitPoint::Summary) | None => false,
         };
@@ -115,12 +115,24 @@ impl CommitBlock {
             Some(CommitPoint::Dirent) => info.visible > 0,
             _ => info.state == BlockState::Used,
         };
-        Ok(Self { block, record: record.clone(), visible, live: info.live > 0, proven, nodes })
+        let matters = info.live > 0 || nodes.iter().any(|node| is_said_again(index, node));
+        Ok(Self { block, record: record.clone(), visible, matters, proven, nodes })
     }
 
     fn version(&self) -> u32 {
         self.nodes.iter().map(|node| node.version).max().unwrap_or(0)
     }
+}
+
+/// Whether there is more than one dirent and its seal: then the kernel has written on in the eraseblock of a *dirent* commit.
+fn has_others(nodes: &[What]) -> bool {
+    nodes.len() > 2 || nodes.iter().any(|node| node.of != nodes[0].of || matches!(node.of, Subject::Inode(_)))
+}
+
+/// Whether a name leads where the node says, by a newer one: that may be a repetition that was cut.
+fn is_said_again(index: &Index, node: &What) -> bool {
+    let Subject::Name(dir, name) = &node.of else { return false };
+    index.find(*dir, name).is_some_and(|found| found.version > node.version && found.ino == node.target)
 }
 
 /// The nodes of an eraseblock from `start` on that could be visible, and where the last one of them ends.
@@ -132,11 +144,16 @@ fn nodes_in(index: &Index, bytes: &[u8], start: usize) -> (Vec<What>, usize) {
         let end = place.range().1.min(bytes.len());
         let Place::Node { header, bytes, .. } = place else { continue };
         let what = match header.nodetype {
-            nodetype::DIRENT => Dirent::parse(endian, bytes)
-                .map(|node| What { of: Subject::Name(node.pino, node.name.into()), version: node.version }),
-            nodetype::INODE => {
-                Inode::parse(endian, bytes).map(|node| What { of: Subject::Inode(node.ino), version: node.version })
-            }
+            nodetype::DIRENT => Dirent::parse(endian, bytes).map(|node| What {
+                of: Subject::Name(node.pino, node.name.into()),
+                version: node.version,
+                target: node.ino,
+            }),
+            nodetype::INODE => Inode::parse(endian, bytes).map(|node| What {
+                of: Subject::Inode(node.ino),
+                version: node.version,
+                target: 0,
+            }),
             _ => continue,
         };
         if let Ok(what) = what {
@@ -183,148 +200,4 @@ pub(super) fn plan_settle<F: Flash>(
     let fits = size(index, &marker, &body) <= index.geometry().eraseblock() as usize;
     let to = if fits { spare(index, others, all) } else { Vec::new() };
     Ok(RecoverAction::Settle { blocks, rewrite: Some(Box::new(Rewrite { to, body, marker })) })
-}
-
-/// Bytes of an eraseblock that settles a commit.
-fn size(index: &Index, marker: &Marker, body: &[u8]) -> usize {
-    let geometry = index.geometry();
-    let unit = geometry.write_size() as usize;
-    let nodes = CommitNodes::of_body(index.rules().endian, body);
-    let entries = nodes.summary(0).entries.iter().map(SummaryEntry::size).sum();
-    let start = body_start(geometry, marker.commit_point) as usize;
-    match marker.commit_point {
-        Some(CommitPoint::Dirent) => marker.flash_size().next_multiple_of(unit) + 2 * body.len().next_multiple_of(unit),
-        Some(CommitPoint::Summary) => {
-            let end = start + (body.len() + marker.flash_size()).next_multiple_of(unit);
-            end + Summary::flash_size(entries).next_multiple_of(unit)
-        }
-        _ => start + body.len() + marker.flash_size(),
-    }
-}
-
-/// Eraseblocks that may take it, the best first: free ones, then those that nothing needs and no transaction has marked.
-fn spare(index: &Index, others: Option<&Index>, all: &[Open]) -> Vec<u32> {
-    let geometry = index.geometry();
-    let is_open = |block: u32| all.iter().flat_map(|open| &open.blocks).any(|open| open.block == block);
-    let is_marked = |block: u32| index.markers().iter().any(|seen| geometry.block_of(seen.at) == block);
-    let state = |block: u32| index.blocks()[block as usize].state;
-    let free = |block: &u32| matches!(state(*block), BlockState::Blank | BlockState::Clean);
-    let dead = |block: &u32| {
-        let unneeded = reusable(index, *block) && others.is_none_or(|other| reusable(other, *block));
-        state(*block) == BlockState::Used && unneeded && !is_open(*block) && !is_marked(*block)
-    };
-    let all = || (0..geometry.blocks()).rev();
-    all().filter(free).chain(all().filter(dead)).take(MAX_FAILED).collect()
-}
-
-/// Nodes that say of everything that the commit blocks are about what is visible of it now, and that win over theirs. `None` if
-/// that cannot be said: versions have run out, or an inode cannot be read.
-fn repeated<F: Flash>(flash: &F, index: &Index, open: &Open) -> Option<Vec<u8>> {
-    let mut highest: BTreeMap<&Subject, u32> = BTreeMap::new();
-    let mut versions: BTreeMap<u32, u32> = BTreeMap::new();
-    let mut order = Vec::new();
-    let above = VERSIONS_EACH * open.blocks.len() as u32;
-    for node in open.blocks.iter().flat_map(|block| &block.nodes) {
-        let max = highest.entry(&node.of).or_insert_with(|| {
-            order.push(&node.of);
-            0
-        });
-        *max = node.version.max(*max);
-        let last = versions.entry(node.of.ino()).or_insert_with(|| index.max_version(node.of.ino()));
-        *last = node.version.max(*last);
-    }
-    versions.values_mut().for_each(|last| *last = last.saturating_add(above - 1));
-    let mut nodes = CommitNodes::new(index.rules().endian);
-    for subject in order {
-        let ino = subject.ino();
-        let winner = match subject {
-            Subject::Name(_, name) => index.find(ino, name).map(|dirent| dirent.version),
-            Subject::Inode(_) => index.latest(ino).map(|node| node.version),
-        };
-        // A later change has won for good.
-        if winner > highest.get(subject).copied() {
-            continue;
-        }
-        let Some(version) = versions.get_mut(&ino) else { continue };
-        *version = version.saturating_add(1);
-        // One more is kept for a sealing dirent.
-        if *version >= MAX_VERSION - 2 {
-            return None;
-        }
-        match subject {
-            Subject::Name(_, name) => push_name(index, ino, name, *version, &mut nodes),
-            Subject::Inode(_) if !push_inode(flash, index, ino, *version, &mut nodes) => return None,
-            Subject::Inode(_) => {}
-        }
-    }
-    Some(nodes.bytes)
-}
-
-fn push_name(index: &Index, dir: u32, name: &[u8], version: u32, nodes: &mut CommitNodes) {
-    let leads = |found: &&NameRecord| found.ino != 0 && index.exists(found.ino);
-    let found = index.find(dir, name).filter(leads);
-    // If a dirent gives the directory its time, this one is to give it the same; if not, none.
-    let latest = index.latest(dir).map_or(0, |node| node.version);
-    let mctime = index.newest_time(dir).filter(|timed| timed.version > latest).map_or(0, |timed| timed.mctime);
-    let (ino, kind) = found.map_or((0, 0), |found| (found.ino, found.kind));
-    nodes.push_dirent(&Dirent { pino: dir, version, ino, mctime, kind, name });
-}
-
-/// The inode's metadata, with all data of a symlink or device; whether it can be read.
-fn push_inode<F: Flash>(flash: &F, index: &Index, ino: u32, version: u32, nodes: &mut CommitNodes) -> bool {
-    let tree = Tree::new(flash, index);
-    let Ok(stat) = tree.stat(ino) else { return false };
-    let data = match stat.kind {
-        FileKind::Symlink => tree.read_link(ino).ok(),
-        FileKind::CharDevice | FileKind::BlockDevice => stat.device.map(|device| device.encode(index.rules().endian)),
-        _ => Some(Vec::new()),
-    };
-    let Some(data) = data else { return false };
-    let fields = Inode {
-        atime: stat.atime,
-        ctime: stat.ctime,
-        isize: stat.size,
-        dsize: data.len() as u32,
-        ..inode_fields(ino, version, stat.kind, stat.meta)
-    };
-    nodes.push_inode(&fields, &data);
-    true
-}
-
-/// Writes an eraseblock that settles a commit; when this returns it is visible for good.
-pub(super) fn write_settled<F: FlashMut>(
-    flash: &mut F,
-    endian: Endian,
-    block: u32,
-    body: &[u8],
-    marker: &Marker,
-) -> core::result::Result<(), WriteError<F::Error>> {
-    let geometry: Geometry = *flash.geometry();
-    let marker = Marker { commit_block: block, ..marker.clone() };
-    erase(flash, block)?;
-    let nodes = CommitNodes::of_body(endian, body);
-    let mut marker_bytes = Vec::new();
-    marker.emit(endian, &mut marker_bytes);
-    let at = body_start(&geometry, marker.commit_point);
-    let start = geometry.offset_of(block);
-    let mut out = BlockProgram { flash, geometry, start, at, endian, bytes: 0, dry: false };
-    match marker.commit_point {
-        Some(CommitPoint::Dirent) => {
-            out.put(&[&marker_bytes])?;
-            out.put(&[body])?;
-            if let Some(seal) = nodes.sealing_dirent() {
-                out.put(&[&seal])?;
-                out.put_witness()?;
-            }
-        }
-        Some(CommitPoint::Head) => {
-            out.put(&[body, &marker_bytes])?;
-            out.put_head(&marker.head(endian))?;
-        }
-        Some(CommitPoint::Summary) | None => {
-            out.put(&[body, &marker_bytes])?;
-            out.put_summary(&nodes.summary(at))?;
-        }
-    }
-    Ok(())
 }

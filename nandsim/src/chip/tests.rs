@@ -245,7 +245,7 @@ fn unstable_cells_differ_from_read_to_read_and_come_out_the_same_again() {
         }
         let done = seen.iter().filter(|(bytes, _)| bytes.iter().all(|byte| *byte == 0x5a)).count();
         let blank = seen.iter().filter(|(bytes, _)| bytes.iter().all(|byte| *byte == 0xff)).count();
-        assert!(done > 4 && blank > 4 && done + blank < 48, "{done} done, {blank} blank of 64");
+        assert!(done > 0 && blank > 0 && done + blank < 48, "{done} done, {blank} blank of 64");
         assert!((0..32).any(|n| reads(n).any(|[first, second]| first != second)), "reads of one power-up differ");
         assert!((0..32).any(|n| reads(n).any(|[first, second]| first == second)), "and may not");
         if kind == FlashKind::Nand {
