@@ -19,7 +19,7 @@
 //! let (old, new) = (sample_small_change().old, sample_small_change().new);
 //! let image = shape.image(&old)?;
 //! let start = shape.flashed(shape.geometry_for(image.len(), image.len())?, &image, 0)?;
-//! let update = Update { endian: shape.endian, tree: new, options: TxOptions::default(), plant: None };
+//! let update = Update::new(shape.endian, new, TxOptions::default());
 //!
 //! let torture = Torture::record(start, update, 0)?;
 //! let cuts = cuts_sampled(&torture.trace, 50, torture.seed);
@@ -115,6 +115,6 @@ pub use shrink::{Shrunk, shrink};
 pub use snapshot::{Contents, Snapshot, SnapshotContent, SnapshotEntry, SnapshotError};
 pub use torture::{Torture, TortureError, TreeOracle};
 pub use trace::{Op, Recorder, Trace, Violation};
-pub use update::Update;
+pub use update::{First, Update};
 pub use verdict::Verdict;
 pub use viewer::{View, ViewError, Viewer};

@@ -16,7 +16,7 @@ use crate::plant::Plant;
 use crate::sample::{Sample, sample, sample_large, sample_random, sample_small_change};
 use crate::shape::Shape;
 use crate::torture::{Torture, TortureError};
-use crate::update::Update;
+use crate::update::{First, Update};
 
 mod changes;
 mod history;
@@ -42,6 +42,8 @@ pub struct Scenario {
     pub trees: Trees,
     /// Updates before the one under test, each with some of its changes, some cut; between them the flash is used.
     pub before: u32,
+    /// What is done right before the update.
+    pub first: First,
     /// Of the [`changes`] between the trees only these, by number; `None`: all.
     pub changes: Option<BTreeSet<usize>>,
     /// What is to make the update visible; `None`: the library chooses.
@@ -149,7 +151,7 @@ impl Scenario {
         };
         Ok(Torture::record(
             start,
-            Update { endian: self.shape.endian, tree: new, options, plant: self.plant },
+            Update { plant: self.plant, first: self.first, ..Update::new(self.shape.endian, new, options) },
             self.seed,
         )?)
     }

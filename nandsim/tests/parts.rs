@@ -25,7 +25,7 @@ fn recorded(
     let geometry = shape.geometry_for(image.len(), shape.image(&new).unwrap().len()).unwrap();
     let start = shape.flashed_on(part.chip(geometry, SEED).unwrap(), &image).unwrap();
     let options = TxOptions { label: "part".into(), commit_point: point, txid: [7; 16], ..TxOptions::default() };
-    Torture::record(start, Update { endian, tree: new, options, plant: None }, SEED)
+    Torture::record(start, Update::new(endian, new, options), SEED)
 }
 
 fn mlc() -> &'static Part {

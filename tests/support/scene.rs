@@ -63,7 +63,7 @@ impl Scene {
     fn on(before: Chip, point: CommitPoint, new: &SourceTree) -> Result<Self> {
         let options =
             TxOptions { label: format!("by {point}"), commit_point: Some(point), txid: [7; 16], ..Default::default() };
-        let update = Update { endian: Endian::Little, tree: new.clone(), options };
+        let update = Update::new(Endian::Little, new.clone(), options);
         let mut flash = Recorder::new(before.clone());
         update.apply(&mut flash, 0)?;
         let (after, trace) = flash.into_parts();
@@ -74,8 +74,8 @@ impl Scene {
     pub fn again(&self, chip: &Chip, again: Again) -> Result<Trace> {
         let mut flash = Recorder::new(chip.clone());
         match again {
-            Again::Recovery => drop(recover(&mut flash, self.update.endian)?),
-            Again::Update => drop(self.update.apply(&mut flash, 1)?),
+            Again::Recovery => recover(&mut flash, self.update.endian).map(|_| ())?,
+            Again::Update => self.update.apply(&mut flash, 1).map(|_| ())?,
         }
         Ok(flash.into_parts().1)
     }

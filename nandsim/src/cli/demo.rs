@@ -48,7 +48,7 @@ fn torture(shape: Shape, Sample { old, new }: Sample) -> Result<Torture> {
     let geometry = shape.geometry_for(image.len(), shape.image(&new)?.len())?;
     let start = shape.flashed(geometry, &image, 0)?;
     let options = TxOptions { label: "demo".into(), ..TxOptions::default() };
-    Ok(Torture::record(start, Update { endian: shape.endian, tree: new, options, plant: None }, 0)?)
+    Ok(Torture::record(start, Update::new(shape.endian, new, options), 0)?)
 }
 
 /// Tries all cuts; whether every state was old or new.

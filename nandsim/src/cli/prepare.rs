@@ -39,6 +39,7 @@ pub(super) fn torture(args: &Setup) -> Result<Prepared> {
         blocks: args.size.map(|size| blocks(shape, size)).transpose()?,
         trees,
         before: args.before,
+        first: args.first.map(Into::into).unwrap_or_default(),
         changes: None,
         point: args.commit_point.map(Into::into),
         fault: None,

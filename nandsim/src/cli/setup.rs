@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::{Part, Plant, Trees};
+use nandsim::{First, Part, Plant, Trees};
 use serde::Serialize;
 
 #[derive(clap::Args)]
@@ -58,6 +58,11 @@ pub(super) struct Setup {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) before: u32,
 
+    /// What is done right before the update, and cut as well: the same update given up before it commits (abort), or a
+    /// garbage collection (gc)
+    #[arg(long, value_name = "WHAT")]
+    pub(super) first: Option<FirstName>,
+
     /// What is to make the update visible [default: the library chooses]
     #[arg(long, value_name = "POINT")]
     pub(super) commit_point: Option<Point>,
@@ -103,6 +108,21 @@ fn parse_sample(text: &str) -> Result<Trees, String> {
 pub(super) enum Kind {
     Nor,
     Nand,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FirstName {
+    Abort,
+    Gc,
+}
+
+impl From<FirstName> for First {
+    fn from(first: FirstName) -> Self {
+        match first {
+            FirstName::Abort => Self::Abort,
+            FirstName::Gc => Self::Collection,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

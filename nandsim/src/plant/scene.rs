@@ -72,11 +72,7 @@ impl Scene {
         // What a collection is cut in must not be missing for the update that follows.
         let reserve = (self.act == Act::Collection).then_some(2);
         let options = TxOptions { commit_point: Some(self.point), txid: [7; 16], reserve, ..TxOptions::default() };
-        Torture::record(
-            start,
-            Update { endian: self.shape.endian, tree: sample.new.clone(), options, plant: None },
-            seed,
-        )
+        Torture::record(start, Update::new(self.shape.endian, sample.new.clone(), options), seed)
     }
 }
 

@@ -43,7 +43,7 @@ impl History<'_> {
             let some: BTreeSet<usize> = (0..all).filter(|_| rng.below(2) == 0).map(|number| number as usize).collect();
             let options = TxOptions { label: format!("{number}"), txid: [number as u8; 16], ..TxOptions::default() };
             let tree = with_changes(self.old, self.new, &some)?;
-            let update = Update { endian: self.endian, tree, options, plant: None };
+            let update = Update::new(self.endian, tree, options);
             chip = updated(chip, &update, &mut rng);
             chip = used(chip, &update, &mut rng);
         }

@@ -13,6 +13,7 @@ use crate::harness::CutPath;
 use crate::parts::Part;
 use crate::plant::Plant;
 use crate::shape::Shape;
+use crate::update::First;
 
 /// Text that is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,8 @@ const FAULTS: [(FaultKind, &str); 6] = [
     (FaultKind::WriteProtect, "write-protect"),
 ];
 
+const FIRSTS: [(First, &str); 2] = [(First::Abort, "abort"), (First::Collection, "gc")];
+
 const POINTS: [CommitPoint; 3] = [CommitPoint::Dirent, CommitPoint::Head, CommitPoint::Summary];
 
 impl fmt::Display for Scenario {
@@ -64,6 +67,9 @@ impl fmt::Display for Scenario {
         write!(f, ",tree={}", self.trees)?;
         if self.before > 0 {
             write!(f, ",before={}", self.before)?;
+        }
+        if let Some((_, name)) = FIRSTS.iter().find(|(of, _)| *of == self.first) {
+            write!(f, ",first={name}")?;
         }
         if let Some(changes) = &self.changes {
             let numbers: Vec<String> = changes.iter().map(usize::to_string).collect();
@@ -126,6 +132,7 @@ struct Fields {
     blocks: Option<u32>,
     trees: Option<Trees>,
     before: Option<u32>,
+    first: Option<First>,
     changes: Option<BTreeSet<usize>>,
     point: Option<CommitPoint>,
     fault: Option<Fault>,
@@ -147,6 +154,7 @@ impl Fields {
             "blocks" => put(&mut self.blocks, value.parse().ok()),
             "tree" => put(&mut self.trees, value.parse().ok()),
             "before" => put(&mut self.before, value.parse().ok()),
+            "first" => put(&mut self.first, parse_first(value)),
             "changes" => put(&mut self.changes, parse_changes(value)),
             "point" => put(&mut self.point, POINTS.into_iter().find(|point| point.to_string() == value)),
             "fault" => put(&mut self.fault, parse_fault(value)),
@@ -175,6 +183,7 @@ impl Fields {
             blocks: self.blocks,
             trees: self.trees.ok_or(missing("tree"))?,
             before: self.before.unwrap_or(0),
+            first: self.first.unwrap_or_default(),
             changes: self.changes,
             point: self.point,
             fault: self.fault,
@@ -208,6 +217,10 @@ impl FromStr for Trees {
     }
 }
 
+fn parse_first(value: &str) -> Option<First> {
+    FIRSTS.iter().find(|(_, name)| *name == value).map(|(first, _)| *first)
+}
+
 fn parse_changes(value: &str) -> Option<BTreeSet<usize>> {
     value.split('+').filter(|number| !number.is_empty()).map(|number| number.parse().ok()).collect()
 }
@@ -226,7 +239,7 @@ mod tests {
     fn text_names_a_token() {
         for text in [
             "flash=nor,eraseblock=65536,unit=1,endian=little,tree=all-kinds,seed=0,update=1a2b3c4d,cut=17:before",
-            "flash=nand,eraseblock=16384,unit=512,endian=big,blocks=40,tree=random:9,before=3,changes=1+4,point=summary,\
+            "flash=nand,eraseblock=16384,unit=512,endian=big,blocks=40,tree=random:9,before=3,first=gc,changes=1+4,point=summary,\
              fault=erase-fails:2,seed=7,update=00000000,cut=3:bits:0:1/recovery:2:erase-blank:0",
             "part=W25Q128FV,eraseblock=4096,endian=big,tree=given,plant=no-sync,seed=7,update=ffffffff,cut=3:before",
         ] {

@@ -25,7 +25,7 @@ pub(crate) fn prepared(shape: Shape, sample: Sample, point: Option<CommitPoint>)
     let geometry = shape.geometry_for(image.len(), shape.image(&sample.new).unwrap().len()).unwrap();
     let start = shape.flashed(geometry, &image, SEED).unwrap();
     let options = TxOptions { label: "test".into(), commit_point: point, txid: [7; 16], ..TxOptions::default() };
-    (start, Update { endian: shape.endian, tree: sample.new, options, plant: None })
+    (start, Update::new(shape.endian, sample.new, options))
 }
 
 pub(crate) fn recorded(shape: Shape, sample: Sample, point: Option<CommitPoint>) -> Torture {
