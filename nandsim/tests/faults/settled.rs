@@ -3,10 +3,11 @@
 use jffs2_tx::flash::{Flash, FlashKind, FlashMut};
 use jffs2_tx::history::{TxState, transactions};
 use jffs2_tx::scan::{BlockState, Rules};
+use jffs2_tx::tree::Tree;
 use jffs2_tx::tx::{DigestState, RecoverReport, Transaction, TxError, TxOptions, recover, verify_digest};
 use jffs2_tx::wire::CommitPoint::{self, Dirent, Summary};
 use jffs2_tx::wire::Endian::{self, Big, Little};
-use jffs2_tx::wire::MarkerKind;
+use jffs2_tx::wire::{self, Compression, Inode, MarkerKind, emit_padding};
 use jffs2_tx::{Index, log};
 use nandsim::{Chip, Cut, Shape, Tear, Torture, Verdict, Walker};
 
@@ -107,4 +108,53 @@ fn without_room_nothing_is_lost() {
     let refused = jffs2_tx::tx::gc(&mut chip, Big, &jffs2_tx::tx::GcOptions::default(), &mut |_, _| {}).map(drop);
     assert!(matches!(refused, Err(TxError::Unsettled)), "{refused:?}");
     assert_eq!(chip.content_id(), before);
+}
+
+/// A kernel that mounts before any recovery may write on behind a *dirent*. What it wrote is not erased with the commit.
+#[test]
+fn a_kernel_that_wrote_on_loses_nothing() {
+    for shape in [nor(64, 1, Big), nor(64, 32, Little), nand(16, 512, Little)] {
+        let endian = shape.endian;
+        let mut chip = done(&torture(shape, Dirent));
+        let geometry = *chip.geometry();
+        let now = index(&chip, endian);
+        let commit = now.markers().iter().find(|seen| seen.marker.kind == MarkerKind::Commit).unwrap();
+        let block = geometry.block_of(commit.at) as usize;
+        let unit = geometry.write_size();
+        let (at, ino) = (now.blocks()[block].written_end.next_multiple_of(unit), now.max_ino() + 1);
+        let mut nodes = Vec::new();
+        let version = now.max_version(1) + 1;
+        wire::Dirent { pino: 1, version, ino, mctime: 9, kind: 8, name: b"log" }.emit(endian, &mut nodes);
+        let fields = Inode { csize: 5, dsize: 5, isize: 5, ..file(ino) };
+        fields.emit(endian, &mut nodes, b"hello");
+        let pad = nodes.len().next_multiple_of(unit as usize) - nodes.len();
+        emit_padding(endian, &mut nodes, pad as u32);
+        chip.program(at, &nodes).unwrap();
+        recover(&mut chip, endian).unwrap();
+        let after = index(&chip, endian);
+        let tree = Tree::new(&chip, &after);
+        let mut bytes = [0; 5];
+        tree.open(tree.lookup(b"/log").unwrap()).unwrap().read_at(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"hello", "{shape:?}");
+        assert_eq!(recover(&mut chip, endian).unwrap(), RecoverReport::default(), "{shape:?}");
+    }
+}
+
+fn file(ino: u32) -> Inode {
+    Inode {
+        ino,
+        version: 1,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        isize: 0,
+        atime: 9,
+        mtime: 9,
+        ctime: 9,
+        offset: 0,
+        csize: 0,
+        dsize: 0,
+        compression: Compression::None,
+        data_crc: 0,
+    }
 }
