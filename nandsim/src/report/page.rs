@@ -91,8 +91,8 @@ impl Page<'_> {
                             @for count in [row.tried, row.old, row.new, row.wrong] { td.number { (grouped(count)) } }
                             td { @if row.is_kept() { "✔" } @else { "✘" } }
                         }
-                        @if let Some((what, _)) = row.first.as_ref().filter(|(what, _)| !self.is_shown(what)) {
-                            tr { td.what colspan="7" { (what) } }
+                        @if let Some(wrong) = row.first.as_ref().filter(|wrong| !self.is_shown(&wrong.what)) {
+                            tr { td.what colspan="7" { (wrong.what) } }
                         }
                     }
                 }
