@@ -133,6 +133,9 @@ pub struct TreeOracle {
     redone_by_summary: bool,
 }
 
+/// What is allowed as long as there was no recovery.
+const UNTIL_RECOVERY: [Allowance; 2] = [Allowance::BareboxUnreadable, Allowance::UBootStalePage];
+
 impl Oracle for TreeOracle {
     type Eye<'o> = Judge;
 
@@ -140,16 +143,16 @@ impl Oracle for TreeOracle {
         Judge::new(Arc::clone(&self.standard))
     }
 
-    /// Only a summary commit may show one reader the new tree and not the other. barebox may wait for recovery.
+    /// Only a summary commit may show one reader the new tree and not the other. Firmware that an unreadable page keeps from
+    /// it sees it after recovery.
     fn accepts(&self, stage: Stage, sight: &Sight) -> Result<(), Verdict> {
         if !sight.verdict.is_fine() {
             return Err(sight.verdict.clone().about(&stage.to_string()));
         }
         let [with, without] = by_library(sight);
-        let unmounted = sight.allowed.contains(&Allowance::BareboxUnreadable.name());
+        let waits = UNTIL_RECOVERY.iter().any(|allowance| sight.allowed.contains(&allowance.name()));
         let wrong = match self.point {
-            // A torn page beside a live dirent stays.
-            point if unmounted && stage == Stage::Recovered && point != CommitPoint::Dirent => true,
+            _ if waits && stage == Stage::Recovered => true,
             _ if stage.is_redone() => *with != Verdict::New || !(self.redone_by_summary || *without == Verdict::New),
             point => !Seen::may_differ(point, with, without),
         };

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::node_diff::{BlockDiff, Group, Same, Shown, many};
 use super::story::{Scene, Story};
-use crate::validate::{Row, Wrong};
+use crate::validate::Row;
 use crate::verdict::Verdict;
 
 mod map;
@@ -91,8 +91,8 @@ impl Page<'_> {
                             @for count in [row.tried, row.old, row.new, row.wrong] { td.number { (grouped(count)) } }
                             td { @if row.is_kept() { "✔" } @else { "✘" } }
                         }
-                        @if let Some(Wrong { what, .. }) = row.first.as_ref().filter(|wrong| !self.is_shown(&wrong.what)) {
-                            tr { td.what colspan="7" { (what) } }
+                        @if let Some(wrong) = row.first.as_ref().filter(|wrong| !self.is_shown(&wrong.what)) {
+                            tr { td.what colspan="7" { (wrong.what) } }
                         }
                     }
                 }

@@ -90,7 +90,8 @@ fn a_page_shows_what_failed() {
     let mut eye = torture.oracle.eye();
     let scene = story.scene("<here>", "cut=<1>", &failure.cut, &found, Some(&failure.what), &mut eye).unwrap();
     assert_eq!(scene.torn, [0]);
-    let faults = Row::of_cuts(&report, FlashClass::Nor);
+    let mut faults = Row::of_cuts(&report, FlashClass::Nor);
+    faults.push(fine(10));
     let page = Page { title: "Planted", about: &[], faults: &faults, margins: &[], story: &story, scenes: &[scene] };
     let html = page.html();
     keep("planted.html", &html);
