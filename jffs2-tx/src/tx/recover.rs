@@ -312,14 +312,7 @@ fn settle<F: FlashMut>(
             return Ok(());
         }
     }
-    let index = open_to_write(&*flash, endian)?;
-    let others = other_readers(&*flash, &index)?;
     for block in blocks {
-        // A kernel has written on there; or a torn dirent has just become visible, and is to be seen as such.
-        if !others.iter().chain([&index]).all(|index| reusable(index, *block)) {
-            report.unsettled += u32::from(rewrite.is_some());
-            continue;
-        }
         match free_block(flash, endian, *block) {
             Ok(()) => report.erased_hidden += 1,
             Err(error) => failed(flash, *block, error, report)?,

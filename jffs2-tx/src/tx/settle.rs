@@ -107,7 +107,9 @@ impl CommitBlock {
             Some(CommitPoint::Dirent) => {
                 // Its seal and what is behind that; or the recovery completes it where it stands.
                 let sealed = nodes.len() > 1 && blank_prefix(&bytes[end..]) < bytes.len() - end;
-                geometry.can_overwrite() || geometry.kind() == FlashKind::Nor && sealed || has_others(&nodes)
+                geometry.can_overwrite() && !nodes.is_empty()
+                    || geometry.kind() == FlashKind::Nor && sealed
+                    || has_others(&nodes)
             }
             Some(CommitPoint::Summary) | None => false,
         };

@@ -11,6 +11,9 @@ use crate::scan::MarkerRecord;
 use crate::tx::commit_block::{BlockProgram, body_start};
 use crate::wire::{CommitPoint, Dirent, Endian, HEAD_SIZE};
 
+/// How often a dirent is read that was visible a moment ago.
+const READS: u32 = 16;
+
 /// What completes a visible commit, if anything is missing and can be programmed where it belongs.
 pub(super) fn seal<F: Flash>(
     flash: &F,
@@ -57,7 +60,13 @@ fn seal_dirent<F: Flash>(
         return Ok(None);
     }
     let mut bytes = vec![0; geometry.eraseblock() as usize];
-    flash.read(start, &mut bytes).map_err(|error| ReadError::Device { offset: start, error })?;
+    // It was seen: if it does not read well now, it may the next time.
+    for _ in 0..READS {
+        flash.read(start, &mut bytes).map_err(|error| ReadError::Device { offset: start, error })?;
+        if bytes.get(at..).is_some_and(|bytes| Dirent::parse(endian, bytes).is_ok()) {
+            break;
+        }
+    }
     let Some(dirent) = bytes.get(at..).and_then(|bytes| Dirent::parse(endian, bytes).ok()) else { return Ok(None) };
     // The kernel has changed the directory since if it has a newer node: the seal would compete with that.
     let newer = index.max_version(dirent.pino);
