@@ -195,6 +195,12 @@ impl Chip {
         self.blocks.iter().any(|block| block.weak || block.is_unstable())
     }
 
+    /// Whether there are eraseblocks in which every program and erase fails, and that are not marked bad.
+    #[must_use]
+    pub fn has_broken_blocks(&self) -> bool {
+        self.blocks.iter().any(|block| block.broken && !block.bad)
+    }
+
     fn moment(&self, block: u32, read: u64) -> Moment {
         Moment { seed: self.seed, block, power_up: self.power_up, read }
     }

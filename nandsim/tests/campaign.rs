@@ -108,7 +108,7 @@ fn random_updates_on_random_flash() {
             totals.refused += 1;
             continue;
         };
-        if seed % 16 == 0 && torture.trace.programmed_bytes() < 4000 {
+        if wanted > FEW && seed % 16 == 0 && torture.trace.programmed_bytes() < 4000 {
             torture.plan.second = SecondCuts::All;
         }
         let tier = if seed % 2 == 0 { Tier::One } else { Tier::Two };

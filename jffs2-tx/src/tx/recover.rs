@@ -295,24 +295,24 @@ fn settle<F: FlashMut>(
     rewrite: Option<&Rewrite>,
     report: &mut RecoverReport,
 ) -> Result<(), F> {
+    let mut written = None;
     if let Some(rewrite) = rewrite {
-        let mut written = false;
         for block in &rewrite.to {
             match write_settled(flash, endian, *block, &rewrite.body, &rewrite.marker) {
                 Ok(()) => {
-                    written = true;
+                    written = Some(*block);
                     break;
                 }
                 Err(error) => failed(flash, *block, error, report)?,
             }
         }
-        report.unsettled += u32::from(!written);
-        report.sealed += u32::from(written && rewrite.marker.kind.commits());
-        if !written {
+        report.unsettled += u32::from(written.is_none());
+        report.sealed += u32::from(written.is_some() && rewrite.marker.kind.commits());
+        if written.is_none() {
             return Ok(());
         }
     }
-    for block in blocks {
+    for block in blocks.iter().filter(|block| Some(**block) != written) {
         match free_block(flash, endian, *block) {
             Ok(()) => report.erased_hidden += 1,
             Err(error) => failed(flash, *block, error, report)?,

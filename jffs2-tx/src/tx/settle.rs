@@ -200,6 +200,11 @@ pub(super) fn plan_settle<F: Flash>(
         marker.digest = digest_with(flash, index.rules().endian, index.markers(), &any.record, covered)?;
     }
     let fits = size(index, &marker, &body) <= index.geometry().eraseblock() as usize;
-    let to = if fits { spare(index, others, all) } else { Vec::new() };
+    let mut to = if fits { spare(index, others, all) } else { Vec::new() };
+    if fits && to.is_empty() && kind == MarkerKind::Repeat {
+        // Nothing is free but what a cut left of such a repetition: readers see none of it, and it says what they see.
+        let torn = open.blocks.iter().filter(|block| !block.visible && block.record.marker.kind == MarkerKind::Repeat);
+        to.extend(torn.map(|block| block.block));
+    }
     Ok(RecoverAction::Settle { blocks, rewrite: Some(Box::new(Rewrite { to, body, marker })) })
 }

@@ -286,9 +286,12 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         attempt("recovery", chip, Some(most_operations(chip)), |flash| self.harness.workload.recover(flash))
     }
 
-    /// A second recovery has nothing to do but what fails again, in an eraseblock that is broken. Where cells are weak what is
-    /// sealed does not all stick at once: a few more may go on with it.
+    /// A second recovery has nothing to do but what fails again. Where cells are weak what is sealed does not all stick at once:
+    /// a few more may go on with it. Where an eraseblock is broken and cannot be marked bad, it may all be to do again.
     fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
+        if recovered.has_broken_blocks() {
+            return Ok(());
+        }
         let mut chip = recovered.clone();
         for _ in 0..if chip.has_weak_cells() { WEAK_RECOVERIES } else { 1 } {
             let mut changes = 0;
