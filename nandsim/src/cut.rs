@@ -115,7 +115,7 @@ pub enum EraseDamage {
     Blank,
     /// The first n bytes are erased, in the rest the zeros are unstable.
     Unstable,
-    /// NOR: the first n bytes are zeros, in the rest the ones are unstable.
+    /// NOR: the first n bytes are zeros, in the write buffer behind them the ones are unstable.
     UnstableZeros,
 }
 

@@ -177,6 +177,22 @@ pub(super) fn run<F: FlashMut>(
     wanted: &dyn Fn(&RecoverAction) -> bool,
     report: &mut RecoverReport,
 ) -> Result<bool, F> {
+    let erased = report.erased_hidden;
+    let any = run_once(flash, index, wanted, report)?;
+    // What could not be settled for want of an eraseblock may be now.
+    if report.unsettled > 0 && report.erased_hidden > erased {
+        report.unsettled = 0;
+        run_once(flash, &open_to_write(&*flash, index.rules().endian)?, wanted, report)?;
+    }
+    Ok(any)
+}
+
+fn run_once<F: FlashMut>(
+    flash: &mut F,
+    index: &Index,
+    wanted: &dyn Fn(&RecoverAction) -> bool,
+    report: &mut RecoverReport,
+) -> Result<bool, F> {
     let endian = index.rules().endian;
     let mut planned = plan(&*flash, index)?;
     let mut any = false;

@@ -170,6 +170,7 @@ fn disturb(block: &mut Block, programmed: Range<usize>, kind: FlashKind, rng: &m
 }
 
 fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept: bool, rng: &mut Rng) {
+    let buffer = chip.rules().write_buffer as usize;
     let block = chip.block_mut(block);
     let mut cells = block.data().to_vec();
     let len = cells.len();
@@ -181,8 +182,10 @@ fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept
             unstable[n..].iter_mut().zip(&cells[n..]).for_each(|(unstable, cell)| *unstable = !cell);
         }
         EraseDamage::UnstableZeros => {
+            // In the order of addresses: what comes later is as it was.
             cells[..n].fill(0);
-            unstable[n..].copy_from_slice(&cells[n..]);
+            let end = len.min(n + buffer);
+            unstable[n..end].copy_from_slice(&cells[n..end]);
         }
         EraseDamage::Zeros => cells[..n].fill(0),
         EraseDamage::Mixed => mix(&mut cells, rng),
