@@ -93,6 +93,12 @@ impl Coverage {
         new
     }
 
+    /// The kind of flash.
+    #[must_use]
+    pub fn flash(&self) -> FlashClass {
+        self.flash
+    }
+
     /// Counts a cut.
     pub fn add(&mut self, cut: &Cut) {
         self.add_fault(cut.op, cut.tear.into());

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::chip::Chip;
 use crate::coverage::Coverage;
-use crate::cut::{Cut, Walker, cuts_all};
+use crate::cut::{Cut, Tear, Walker, cuts_all};
 use crate::trace::{Recorder, Trace, Violation};
 use crate::verdict::Verdict;
 
@@ -90,6 +90,8 @@ pub struct Plan {
     pub settle: bool,
     /// More cuts on what a cut left.
     pub second: SecondCuts,
+    /// The trace leads to the new state. One that was put in its place, such as a recovery's, need not.
+    pub ends_new: bool,
 }
 
 /// Cuts in the recovery, and in the work done again.
@@ -181,10 +183,18 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
             (!chunk.is_empty()).then_some(chunk)
         });
         for (cut, chip) in Walker::new(self.start.clone(), &self.trace, self.seed, chunks.flatten()) {
-            let (seen, wrong) = trial.check(&chip);
+            let (seen, mut wrong) = trial.check(&chip);
+            if wrong.is_none() && self.plan.ends_new && cut == self.uncut() {
+                wrong = self.oracle.is_done(&chip, &seen).err().map(Wrong::from);
+            }
             tally.add(cut, &seen, wrong);
         }
         tally
+    }
+
+    /// The power fails when all is done.
+    fn uncut(&self) -> Cut {
+        Cut { op: self.trace.ops.len(), tear: Tear::Before }
     }
 
     /// Tries the cuts one by one until something goes wrong: how many were tried, and what went wrong with the last.
@@ -238,6 +248,6 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { settle: false, second: SecondCuts::Some }
+        Self { settle: false, second: SecondCuts::Some, ends_new: true }
     }
 }

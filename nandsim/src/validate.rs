@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::chip::{Chip, is_blank};
 use crate::cut::{cuts_sampled, cuts_sampled_up_to};
-use crate::fault::{Fault, FaultKind, FlashClass, Hazard, Tier};
+use crate::fault::{Fault, FaultKind, FlashClass, Hazard, Promise, Tier};
 use crate::harness::{Counts, CutPath, Failure, Report, SecondCuts, Workload};
 use crate::rng::Rng;
 use crate::torture::{Torture, TortureError};
@@ -17,6 +17,8 @@ mod margins;
 
 pub use margins::Margins;
 
+/// What is promised where there is no room.
+const REFUSED: &str = "refused";
 /// Places of a fault that are tried, at most: operations, pages.
 const PLACES: u64 = 200;
 /// Cuts of an update that goes on after a fault.
@@ -113,11 +115,11 @@ impl Row {
     /// Whether the promise was kept.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.wrong == 0
+        self.wrong == 0 || self.promise != Promise::Survive.name() && self.promise != REFUSED
     }
 
     fn new(fault: &'static str) -> Self {
-        Self { fault, promise: "survive", tried: 0, old: 0, new: 0, wrong: 0, first: None }
+        Self { fault, promise: Promise::Survive.name(), tried: 0, old: 0, new: 0, wrong: 0, first: None }
     }
 
     fn add(&mut self, result: Result<Verdict, String>) {
@@ -272,7 +274,7 @@ impl Rows<'_> {
     /// There is less room than the update needs: refused, and the flash is what it was.
     fn full(&mut self) {
         const FAULT: &str = "flash full";
-        let mut row = Row { promise: "refused", ..Row::new(FAULT) };
+        let mut row = Row { promise: REFUSED, ..Row::new(FAULT) };
         let free = free_blocks(self.torture, &self.torture.start);
         self.begin(FAULT, u64::from(free).min(PLACES));
         for room in (0..free).take(PLACES as usize) {

@@ -21,7 +21,9 @@ fn recovery_from(torture: &Torture, start: Chip) -> Torture {
     let mut recorder = Recorder::new(start.clone());
     recover(&mut recorder, torture.workload.endian).expect("recovers");
     let (_, trace) = recorder.into_parts();
-    without_second_cuts(Torture { start, trace, ..torture.clone() })
+    let mut recovery = without_second_cuts(Torture { start, trace, ..torture.clone() });
+    recovery.plan.ends_new = false;
+    recovery
 }
 
 /// Cuts the recovery from the states that leave most to do: all of the payload written; the whole body of the commit block

@@ -89,6 +89,9 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
     let _ = writeln!(text, "{}", flash(torture));
     let _ = writeln!(text, "update: {} operations, {} bytes programmed", report.ops, report.bytes_programmed);
     let _ = writeln!(text, "{}", report.counts);
+    if report.unpromised > 0 {
+        let _ = writeln!(text, "wrong where nothing is promised: {}", report.unpromised);
+    }
     for (reader, saw) in &report.readers {
         let _ = write!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
         let _ = match saw.unreadable {

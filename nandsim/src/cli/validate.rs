@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let times = args.setup.part.map(|part| &part.times);
     let log = Log::of(&torture.start, &torture.trace, torture.workload.endian, times, sights.commit());
     let margins = Margins::of(&torture, &log);
-    let survives = rows.iter().all(|row| row.wrong == 0);
+    let survives = rows.iter().all(Row::is_kept);
     let mut out = io::stdout().lock();
     if args.json {
         let faults = rows.iter().map(|row| JsonRow {

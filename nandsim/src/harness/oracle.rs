@@ -32,6 +32,18 @@ pub trait Oracle: Sync {
         }
     }
 
+    /// Whether the work is done, and right, when it was not cut; what is wrong with it. By default the new state is seen.
+    ///
+    /// # Errors
+    /// [`Verdict::Mixed`] or [`Verdict::Unreadable`].
+    fn is_done(&self, chip: &Chip, sight: &Sight) -> Result<(), Verdict> {
+        let _ = chip;
+        match sight.verdict {
+            Verdict::New => Ok(()),
+            _ => Err(Verdict::Mixed(format!("when all is done: {sight}"))),
+        }
+    }
+
     /// Whether what was seen before a recovery may be seen as `after` behind it, or after a cut in it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::trial::Wrong;
 use super::{CutPath, Sight};
 use crate::coverage::Coverage;
 use crate::cut::Cut;
-use crate::fault::Hazard;
+use crate::fault::{Hazard, Promise};
 use crate::trace::Trace;
 use crate::verdict::Verdict;
 
@@ -26,6 +26,9 @@ pub struct Report {
     pub counts: Counts,
     /// By what each reader sees right after each cut.
     pub readers: BTreeMap<&'static str, Counts>,
+    /// Cuts after which something was wrong, and that nothing is promised for but that it can be found out: not among the
+    /// others.
+    pub unpromised: u64,
     /// By what became of the operation that was cut.
     pub hazards: BTreeMap<Hazard, Counts>,
     /// Which of all that could be tried was, and how often.
@@ -125,6 +128,7 @@ impl fmt::Display for Counts {
 pub(super) struct Tally {
     counts: Counts,
     readers: BTreeMap<&'static str, Counts>,
+    unpromised: u64,
     hazards: BTreeMap<Hazard, Counts>,
     coverage: Coverage,
     allowed: BTreeMap<&'static str, u64>,
@@ -139,6 +143,7 @@ impl Tally {
         Self {
             counts: Counts::default(),
             readers: BTreeMap::new(),
+            unpromised: 0,
             hazards: BTreeMap::new(),
             coverage,
             allowed: BTreeMap::new(),
@@ -156,9 +161,14 @@ impl Tally {
             *self.allowed.entry(allowed).or_default() += 1;
         }
         let verdict = wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what);
-        self.counts.add(verdict);
-        self.hazards.entry(cut.tear.into()).or_default().add(verdict);
+        let hazard = Hazard::from(cut.tear);
+        self.hazards.entry(hazard).or_default().add(verdict);
         self.coverage.add(&cut);
+        if wrong.is_some() && hazard.promise(self.coverage.flash()) != Promise::Survive {
+            self.unpromised += 1;
+            return;
+        }
+        self.counts.add(verdict);
         match wrong {
             None if seen.verdict == Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
             None => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
@@ -181,6 +191,7 @@ impl Tally {
         Self {
             counts: self.counts.plus(other.counts),
             readers: self.readers,
+            unpromised: self.unpromised + other.unpromised,
             hazards: self.hazards,
             coverage: self.coverage,
             allowed: self.allowed,
@@ -195,6 +206,7 @@ impl Tally {
         Report {
             counts: self.counts,
             readers: self.readers,
+            unpromised: self.unpromised,
             hazards: self.hazards,
             coverage: self.coverage,
             allowed: self.allowed,

@@ -29,7 +29,8 @@ pub(super) const NAND_LARGER: Scene = Scene { sample: || kernel(8000), ..NAND_SU
 /// An eraseblock of the old tree holds nothing that the new one needs.
 pub(super) const NAND_REPLACED: Scene = Scene { sample: || kernel(40_000), ..NAND_SUMMARY };
 
-const NO_SECOND_CUTS: Plan = Plan { settle: false, second: SecondCuts::None };
+/// For what is done in place of an update.
+const NOT_AN_UPDATE: Plan = Plan { settle: false, second: SecondCuts::None, ends_new: false };
 
 pub(super) const NAND_COLLECTED: Scene = Scene { act: Act::Collection, ..NAND_SUMMARY };
 
@@ -100,7 +101,7 @@ fn recovery(torture: Torture, programs: usize) -> Torture {
     let mut recorder = Recorder::new(start.clone());
     // Without faults nothing fails; if it did, nothing could be planted.
     let _ = recover(&mut recorder, torture.workload.endian);
-    Torture { start, trace: recorder.into_parts().1, plan: NO_SECOND_CUTS, ..torture }
+    Torture { start, trace: recorder.into_parts().1, plan: NOT_AN_UPDATE, ..torture }
 }
 
 /// The update done, and the garbage collection that it gives work to. The update back follows.
@@ -115,7 +116,7 @@ fn collection(done: Torture, sample: Sample) -> Result<Torture, TortureError> {
     let _ = gc(&mut recorder, torture.workload.endian, &GcOptions::default(), &mut |_, _| {});
     // barebox does not mount while a copy is torn, and recovery leaves that to the next collection.
     torture.oracle.standard = Arc::new(torture.oracle.standard.of_library());
-    Ok(Torture { trace: recorder.into_parts().1, plan: NO_SECOND_CUTS, ..torture })
+    Ok(Torture { trace: recorder.into_parts().1, plan: NOT_AN_UPDATE, ..torture })
 }
 
 fn links() -> Sample {
