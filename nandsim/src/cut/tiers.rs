@@ -80,7 +80,8 @@ fn unstable_erases(trace: &Trace) -> Vec<Tear> {
     let mut damages: Vec<_> = [0, head, whole / 2].map(|n| (EraseDamage::Unstable, n)).into();
     let mut kept = vec![false];
     match trace.geometry.kind() {
-        FlashKind::Nor => damages.extend([0, head, whole / 2].map(|n| (EraseDamage::UnstableZeros, n))),
+        // Not from 0 on: DESIGN.md, section 11, has what a kernel does with a cleanmarker that is left so.
+        FlashKind::Nor => damages.extend([64, head, whole / 2].map(|n| (EraseDamage::UnstableZeros, n))),
         FlashKind::Nand => kept.push(true),
     }
     damages.dedup();
