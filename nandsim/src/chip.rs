@@ -189,12 +189,6 @@ impl Chip {
         self.blocks.iter().any(|block| block.is_unstable())
     }
 
-    /// Whether there are cells in which what is programmed does not all stick at once.
-    #[must_use]
-    pub fn has_weak_cells(&self) -> bool {
-        self.blocks.iter().any(|block| block.weak || block.is_unstable())
-    }
-
     /// Whether there are eraseblocks in which every program and erase fails, and that are not marked bad.
     #[must_use]
     pub fn has_broken_blocks(&self) -> bool {

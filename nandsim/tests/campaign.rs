@@ -9,7 +9,8 @@ use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint::{Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{Big, Little};
 use nandsim::{
-    Coverage, First, Hazard, Part, Report, Rng, Scenario, SecondCuts, Shape, Tier, Token, Trees, cuts_sampled_up_to,
+    Coverage, First, Hazard, Pairing, Part, Report, Rng, Scenario, SecondCuts, Shape, Tier, Token, Trees,
+    cuts_sampled_up_to,
 };
 
 /// Cuts in a normal run.
@@ -123,7 +124,11 @@ fn random_updates_on_random_flash() {
         // Copies of a collection are not settled: DESIGN.md, section 11.
         let tier = if seed % 2 == 0 || scenario.first == First::Collection { Tier::One } else { Tier::Two };
         let cuts = cuts_sampled_up_to(&torture.trace, tier, if long { EACH_LONG } else { EACH }, seed);
-        let report = torture.run(cuts.into_iter(), threads, &|_| {});
+        // SLC has no paired pages. One that takes the marker of a dirent along leaves an unreadable page that U-Boot reads as
+        // whatever it read before (DESIGN.md, section 8).
+        let is_slc = torture.trace.rules.pairing == Pairing::Unknown;
+        let cuts = cuts.into_iter().filter(|cut| !is_slc || Hazard::from(cut.tear) != Hazard::PairedPages);
+        let report = torture.run(cuts, threads, &|_| {});
         if let Some(failure) = report.failures.first() {
             panic!("{}\n{}", Token::new(&scenario, &torture, failure.cut.clone()), failure.what);
         }

@@ -23,8 +23,8 @@ const MANY_CUTS: u128 = 16;
 const MANY_CUTS_EACH: u64 = 6;
 /// Power-ups that a state is looked at which reads differently each time.
 const LOOKS: u64 = 4;
-/// Recoveries until one has nothing to do, where cells are weak.
-const WEAK_RECOVERIES: u64 = 6;
+/// Recoveries until one has nothing to do.
+const RECOVERIES: usize = 6;
 /// Operations of a recovery for each eraseblock before it counts as endless.
 const ENDLESS: usize = 64;
 
@@ -166,7 +166,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     fn redo(&mut self, recovered: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
         let cut = more.second == SecondCuts::All;
         self.known.redone(recovered.content_id(), cut, || {
-            self.recovers_once(recovered)?;
+            self.recoveries_end(recovered)?;
             if !self.harness.plan.settle {
                 return self.run_again_cut(recovered, more, observer);
             }
@@ -285,14 +285,15 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         attempt("recovery", chip, Some(most_operations(chip)), |flash| self.harness.workload.recover(flash))
     }
 
-    /// A second recovery has nothing to do but what fails again. Where cells are weak what is sealed does not all stick at once:
-    /// a few more may go on with it. Where an eraseblock is broken and cannot be marked bad, it may all be to do again.
-    fn recovers_once(&self, recovered: &Chip) -> Result<(), Verdict> {
+    /// Recoveries come to an end: the second one has nothing to do, or only what the first has made useless, or in weak cells has
+    /// not got to stick; one of the next has nothing. Where an eraseblock is broken and cannot be marked bad, it may all be to
+    /// do again.
+    fn recoveries_end(&self, recovered: &Chip) -> Result<(), Verdict> {
         if recovered.has_broken_blocks() {
             return Ok(());
         }
         let mut chip = recovered.clone();
-        for _ in 0..if chip.has_weak_cells() { WEAK_RECOVERIES } else { 1 } {
+        for _ in 0..RECOVERIES {
             let mut changes = 0;
             (chip, _) = attempt("a second recovery", &chip, Some(most_operations(&chip)), |flash| {
                 let done = self.harness.workload.recover(flash);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use jffs2_tx::error::ReadError;
 use jffs2_tx::flash::{Flash, Geometry};
+use jffs2_tx::index::Index;
+use jffs2_tx::scan::Rules;
 use jffs2_tx::tree::show_path;
 use jffs2_tx::tx::recover;
 use jffs2_tx::wire::{CommitPoint, Endian};
@@ -37,6 +39,11 @@ pub enum LeftOut {
     /// `FORMAT.md`, section 6: a commit block hides nothing from it.
     #[error("it wants more blank bytes at the head of an empty eraseblock than eraseblocks of this size have to spare")]
     SmallHead,
+    /// `DESIGN.md`, section 8: of updates that follow each other it may see an earlier one.
+    #[error(
+        "it takes the later of two neighbouring dirents of a name, whatever its version, and there were updates before"
+    )]
+    EarlierUpdates,
 }
 
 /// What one firmware may see.
@@ -193,7 +200,15 @@ fn boots(firmware: Firmware, start: &Chip, endian: Endian, point: CommitPoint) -
     if point != CommitPoint::Dirent && firmware.blank_head(&part) > start.geometry().blank_head() as usize {
         return Err(LeftOut::SmallHead);
     }
+    if firmware == Firmware::OpenFirmware && was_updated(start, endian) {
+        return Err(LeftOut::EarlierUpdates);
+    }
     firmware.boot(start, endian).map_err(|_| LeftOut::NotMounted)
+}
+
+/// Whether there are markers of transactions.
+fn was_updated(start: &Chip, endian: Endian) -> bool {
+    Index::open(start, Rules { endian, summaries: true }).is_ok_and(|index| !index.markers().is_empty())
 }
 
 fn by_firmware(
