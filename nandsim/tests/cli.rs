@@ -177,3 +177,61 @@ fn exit_codes() {
         assert!(!text.is_empty() && output.stdout.is_empty() && !text.contains("panicked"), "{args:?}: {text}");
     }
 }
+
+/// The first failure of a planted mistake: what, and its token.
+fn planted_failure() -> (String, String) {
+    let output = nandsim(&["torture", "--sample", "small", "-e", "16", "--plant", "link-not-repointed", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |key: &str| report["failures"][0][key].as_str().unwrap().to_owned();
+    (text("what"), text("token"))
+}
+
+#[test]
+fn a_token_replays_the_failure() {
+    let (what, token) = planted_failure();
+    let output = nandsim(&["replay", &token]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&what), "{text}");
+
+    let (before, after) = token.split_once(",update=").unwrap();
+    let other = format!("{before},update=00000000,{}", after.split_once(',').unwrap().1);
+    let output = nandsim(&["replay", &other]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("other trees, or another version"));
+    let nowhere = format!("{},cut=99999:before", token.rsplit_once(",cut=").unwrap().0);
+    let output = nandsim(&["replay", &nowhere]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("nothing to cut"));
+    assert_eq!(nandsim(&["replay", "seed=1"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_failure_shrinks_to_one_change() {
+    let (_, token) = planted_failure();
+    let output = nandsim(&["shrink", &token, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shrunk: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shrunk["changes"].as_array().unwrap().len(), 1, "{shrunk}");
+    let again = nandsim(&["replay", shrunk["token"].as_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "what is left fails as well");
+}
+
+#[test]
+fn validate_gives_a_verdict() {
+    let sample = ["validate", "--sample", "small", "--part", "W25Q128FV", "--cuts", "300"];
+    let verdict = json(&sample);
+    assert_eq!(verdict["survives"], true, "{verdict}");
+    let faults = verdict["faults"].as_array().unwrap();
+    assert!(
+        faults.len() > 8 && faults.iter().all(|row| row["tried"].as_u64() > Some(0) && row["wrong"] == 0),
+        "{verdict}"
+    );
+    assert!(verdict["margins"]["free_after"].as_u64() > verdict["margins"]["kernel_reserve"].as_u64(), "{verdict}");
+
+    let output = nandsim(&[&sample[..], &["--plant", "link-not-repointed"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("DOES NOT SURVIVE") && text.contains("nandsim replay "), "{text}");
+}
