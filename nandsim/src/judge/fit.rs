@@ -70,7 +70,7 @@ impl Fit {
             (Verdict::Old, Verdict::New) if unreadable && firmware.is_u_boot() => {
                 allowances.insert(Allowance::UBootStalePage);
             }
-            (Verdict::New, Verdict::Old) | (Verdict::Mixed(_), _) if torn_names => {
+            (Verdict::New, Verdict::Old) | (Verdict::Old, Verdict::New) | (Verdict::Mixed(_), _) if torn_names => {
                 allowances.insert(Allowance::OpenFirmwareTornDirent);
             }
             _ => {}
