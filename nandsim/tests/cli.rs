@@ -180,7 +180,7 @@ fn exit_codes() {
 
 /// The first failure of a planted mistake: what, and its token.
 fn planted_failure() -> (String, String) {
-    let output = nandsim(&["torture", "--sample", "small", "-e", "16", "--plant", "link-not-repointed", "--json"]);
+    let output = nandsim(&["torture", "--sample", "small", "-e", "16", "--plant", "commit-before-payload", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |key: &str| report["failures"][0][key].as_str().unwrap().to_owned();
@@ -230,7 +230,7 @@ fn validate_gives_a_verdict() {
     );
     assert!(verdict["margins"]["free_after"].as_u64() > verdict["margins"]["kernel_reserve"].as_u64(), "{verdict}");
 
-    let output = nandsim(&[&sample[..], &["--plant", "link-not-repointed"]].concat());
+    let output = nandsim(&[&sample[..], &["--plant", "commit-before-payload"]].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("DOES NOT SURVIVE") && text.contains("nandsim replay "), "{text}");

@@ -3,7 +3,7 @@
 use jffs2_tx::tx::recover;
 use jffs2_tx::wire::CommitPoint::{self, Dirent, Head, Summary};
 use jffs2_tx::wire::Endian::{Big, Little};
-use nandsim::{Chip, Cut, Op, Recorder, Shape, Tear, Torture, Walker, sample, sample_small_change};
+use nandsim::{Chip, Cut, Op, Recorder, SecondCuts, Shape, Tear, Torture, Walker, sample, sample_small_change};
 
 mod common;
 
@@ -65,4 +65,28 @@ fn nand_summary() {
 fn dirent() {
     recoveries_survive(nor(64, 1, Big), Dirent);
     recoveries_survive(nand(16, 512, Little), Dirent);
+}
+
+/// Every cut, and after each every cut in the recovery and in the update done again; some again and again.
+fn every_second_cut(shape: Shape, point: CommitPoint, more_than: u64) {
+    let mut torture = recorded(shape, sample_small_change(), Some(point));
+    torture.plan.second = SecondCuts::All;
+    let report = run_all(&torture);
+    assert!(report.counts.is_fine(), "{point}: {report:#?}");
+    assert!(report.second_cuts > more_than, "{point}: {} second cuts", report.second_cuts);
+}
+
+#[test]
+fn every_second_cut_on_nor() {
+    every_second_cut(nor(4, 1, Little), Dirent, 90_000);
+    if std::env::var_os("JFFS2_TX_LONG").is_some() {
+        every_second_cut(nor(4, 1, Little), Head, 300_000);
+        every_second_cut(nor(16, 1, Big), Summary, 300_000);
+    }
+}
+
+#[test]
+fn every_second_cut_on_nand() {
+    every_second_cut(nand(16, 512, Big), Dirent, 4000);
+    every_second_cut(nand(16, 512, Little), Summary, 5000);
 }
