@@ -9,6 +9,8 @@ use crate::scan::{BlockState, EMPTY_SCAN_SIZE, blank_prefix, written_end};
 use crate::wire::{Cleanmarker, Endian, SUMMARY_MAGIC};
 
 const SUMMARY_MAGIC_SIZE: u32 = 4;
+/// Bytes that NOR programs at once, at most, in the parts that are known.
+const WRITE_BUFFER: usize = 1024;
 /// How often zeros are programmed over what is hidden before its eraseblock is left alone.
 const DESTROY_ATTEMPTS: u32 = 8;
 
@@ -182,7 +184,9 @@ fn destroy_hidden<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteErr
     if first < EMPTY_SCAN_SIZE || first >= end {
         return Ok(());
     }
-    let (first, end) = (first / unit * unit, end.next_multiple_of(unit));
+    // What a cut program had begun behind the last byte that shows may show the next time.
+    let end = bytes.len().min(end.next_multiple_of(WRITE_BUFFER) + WRITE_BUFFER);
+    let first = first / unit * unit;
     let zeros = vec![0; end - first];
     // Cells that an interrupted erase has left weak do not all take the first time.
     let mut done = program(flash, start + first as u32, &zeros);
