@@ -161,7 +161,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
         if more.many_cuts { self.cut_recoveries(chip.clone(), before) } else { Ok(()) }
     }
 
-    /// A second recovery finds nothing to do, and the work done again gives the new state. Few states are left after
+    /// Recoveries come to an end, and the work done again gives the new state. Few states are left after
     /// recovery, so this is remembered for each.
     fn redo(&mut self, recovered: &Chip, more: More, observer: Observer<'_>) -> Result<(), Wrong> {
         let cut = more.second == SecondCuts::All;
