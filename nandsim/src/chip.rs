@@ -43,6 +43,10 @@ pub struct Chip {
     geometry: Geometry,
     rules: Rules,
     blocks: Vec<Arc<Block>>,
+    /// What an erase makes of any of them.
+    erased: Arc<Block>,
+    /// How often each was erased.
+    erases: Vec<u32>,
     seed: u64,
     plan: Plan,
     counters: Counters,
@@ -70,6 +74,8 @@ impl Clone for Chip {
     fn clone(&self) -> Self {
         Self {
             blocks: self.blocks.clone(),
+            erased: Arc::clone(&self.erased),
+            erases: self.erases.clone(),
             plan: self.plan.clone(),
             reads: AtomicU64::new(self.reads.load(Ordering::Relaxed)),
             unstable_reads: AtomicU64::new(self.unstable_reads.load(Ordering::Relaxed)),
@@ -88,11 +94,13 @@ impl Chip {
     /// An erased chip that keeps the rules of a part.
     #[must_use]
     pub fn with_rules(geometry: Geometry, rules: Rules, seed: u64) -> Self {
-        let blank = Arc::new(Block::erased(&geometry, &rules, 0));
+        let erased = Arc::new(Block::erased(&geometry, &rules));
         Self {
             geometry,
             rules,
-            blocks: vec![blank; geometry.blocks() as usize],
+            blocks: vec![Arc::clone(&erased); geometry.blocks() as usize],
+            erased,
+            erases: vec![0; geometry.blocks() as usize],
             seed,
             plan: Plan::default(),
             counters: Counters::default(),
@@ -230,7 +238,7 @@ impl Chip {
     /// How often an eraseblock was erased, interrupted erases included.
     #[must_use]
     pub fn erase_count(&self, block: u32) -> u32 {
-        self.blocks.get(block as usize).map_or(0, |block| block.erases)
+        self.erases.get(block as usize).copied().unwrap_or(0)
     }
 
     /// What was done so far.
@@ -275,6 +283,11 @@ impl Chip {
             hasher.update(&self.id_now(block).0.to_le_bytes());
         }
         hasher.finish()
+    }
+
+    /// Counts an erase that was interrupted.
+    pub(crate) fn count_erase(&mut self, block: u32) {
+        self.erases[block as usize] += 1;
     }
 
     /// For interrupted operations, which keep no rules. `block` is one of the chip's.
@@ -391,7 +404,7 @@ impl Chip {
             fault => fault,
         };
         match fault {
-            None => self.block_mut(index).program(start, data, data),
+            None => self.program_whole(index, start, data),
             Some(FaultKind::ProgramIgnored | FaultKind::WriteProtect) => {}
             Some(kind) => {
                 let actual = self.with_lost_bits(index, data);
@@ -405,8 +418,18 @@ impl Chip {
         Ok(())
     }
 
+    fn program_whole(&mut self, index: u32, start: usize, data: &[u8]) {
+        let block = &mut self.blocks[index as usize];
+        // The cleanmarker, or zeros over what is of no use.
+        let is_usual = Arc::ptr_eq(block, &self.erased) || data.iter().all(|byte| *byte == 0);
+        match Arc::get_mut(block) {
+            None if is_usual => *block = block.with_programmed(start, data),
+            _ => Arc::make_mut(block).program(start, data, data),
+        }
+    }
+
     fn try_erase(&mut self, block: u32) -> Result<(), ChipError> {
-        let (broken, erases) = self.good(block).map(|block| (block.broken, block.erases + 1))?;
+        let broken = self.good(block)?.broken;
         self.counters.erases += 1;
         match self.plan.strike_erase() {
             Some(FaultKind::EraseIgnored | FaultKind::WriteProtect) => Ok(()),
@@ -415,7 +438,8 @@ impl Chip {
                 Err(ChipError::EraseFailed(block))
             }
             _ => {
-                self.blocks[block as usize] = Arc::new(Block::erased(&self.geometry, &self.rules, erases));
+                self.blocks[block as usize] = Arc::clone(&self.erased);
+                self.erases[block as usize] += 1;
                 Ok(())
             }
         }

@@ -52,7 +52,7 @@ pub struct Viewer {
 /// An eraseblock as one reader sees it.
 #[derive(Debug)]
 struct Scanned {
-    found: BlockScan,
+    found: Arc<BlockScan>,
     /// Identifies its visible nodes, their bytes included. A tree depends on nothing else.
     visible: ContentId,
 }
@@ -127,8 +127,12 @@ impl Viewer {
     }
 
     fn scan_by(&mut self, chip: &Chip, rules: Rules, block: u32) -> Result<Arc<Scanned>, ReadError<ChipError>> {
-        let found = scan_one(chip, rules, block, &mut self.buf)?;
-        let visible = visible(&found, chip.geometry().offset_of(block), &self.buf);
+        // The chip keeps scans of what reads the same each time: recoveries need them, too.
+        let (found, bytes) = match chip.known_scan(rules, block) {
+            Some(found) => (found, chip.block_data(block)),
+            None => (Arc::new(scan_one(chip, rules, block, &mut self.buf)?), &self.buf[..]),
+        };
+        let visible = visible(&found, chip.geometry().offset_of(block), bytes);
         Ok(Arc::new(Scanned { found, visible }))
     }
 }

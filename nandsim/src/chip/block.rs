@@ -1,7 +1,7 @@
 //! One eraseblock: its cells, and what error correction and the OOB area add to them.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use jffs2_tx::flash::{Ecc, FlashKind, Geometry};
 
@@ -48,9 +48,17 @@ pub(crate) struct Block {
     pub(crate) weak: bool,
     /// A program or an erase failed; all further ones fail, too.
     pub(crate) broken: bool,
-    pub(crate) erases: u32,
     pub(super) id: OnceLock<ContentId>,
     pub(super) scans: Scans,
+    programmed: OnceLock<Programmed>,
+}
+
+/// What a program made of a copy.
+#[derive(Debug)]
+struct Programmed {
+    start: usize,
+    data: Vec<u8>,
+    block: Arc<Block>,
 }
 
 impl Clone for Block {
@@ -58,12 +66,13 @@ impl Clone for Block {
     fn clone(&self) -> Self {
         let (data, units, page_programs) = (self.data.clone(), self.units.clone(), self.page_programs.clone());
         let unstable = self.unstable.clone();
-        Self { data, unstable, units, page_programs, id: OnceLock::new(), scans: Scans::default(), ..*self }
+        let (id, scans, programmed) = (OnceLock::new(), Scans::default(), OnceLock::new());
+        Self { data, unstable, units, page_programs, id, scans, programmed, ..*self }
     }
 }
 
 impl Block {
-    pub(crate) fn erased(geometry: &Geometry, rules: &Rules, erases: u32) -> Self {
+    pub(crate) fn erased(geometry: &Geometry, rules: &Rules) -> Self {
         let len = geometry.eraseblock() as usize;
         let units = if geometry.can_overwrite() { 0 } else { len / rules.program_unit as usize };
         let pages = if geometry.kind() == FlashKind::Nor { 0 } else { len / geometry.write_size() as usize };
@@ -76,10 +85,22 @@ impl Block {
             bad: false,
             weak: false,
             broken: false,
-            erases,
             id: OnceLock::new(),
             scans: Scans::default(),
+            programmed: OnceLock::new(),
         }
+    }
+
+    /// What a program makes of it that does all that it should. The first one is remembered: a recovery does the same to the
+    /// same eraseblocks, whatever the state of the others.
+    pub(super) fn with_programmed(&self, start: usize, data: &[u8]) -> Arc<Self> {
+        let make = || {
+            let mut block = self.clone();
+            block.program(start, data, data);
+            Arc::new(block)
+        };
+        let first = self.programmed.get_or_init(|| Programmed { start, data: data.to_vec(), block: make() });
+        if first.start == start && first.data == data { Arc::clone(&first.block) } else { make() }
     }
 
     pub(crate) fn data(&self) -> &[u8] {
@@ -98,7 +119,7 @@ impl Block {
 
     /// Replaces what the OOB area holds; `counts` as a program of the first page.
     pub(crate) fn write_oob(&mut self, oob: OobState, counts: bool) {
-        self.id = OnceLock::new();
+        self.changed();
         self.oob = oob;
         if let (true, Some(programs)) = (counts, self.page_programs.first_mut()) {
             *programs = programs.saturating_add(1);
@@ -119,7 +140,7 @@ impl Block {
     /// Clears the bits that are zero in `actual`, of which `wanted` has no more; a unit that did not become what was
     /// wanted is uncorrectable, unless nothing of it is to be seen. `start` and length are whole units.
     pub(crate) fn program(&mut self, start: usize, wanted: &[u8], actual: &[u8]) {
-        self.id = OnceLock::new();
+        self.changed();
         self.settle(start, actual.iter().copied());
         let cells = &mut self.data[start..start + actual.len()];
         for (cell, new) in cells.iter_mut().zip(actual) {
@@ -141,7 +162,7 @@ impl Block {
 
     /// Replaces the cells, as an interrupted erase does. Units that changed are uncorrectable, unless they read blank.
     pub(crate) fn set_cells(&mut self, cells: Vec<u8>) {
-        self.id = OnceLock::new();
+        self.changed();
         let before = std::mem::replace(&mut self.data, cells);
         let kept: Vec<u8> = before.iter().zip(&self.data).map(|(old, new)| !(old ^ new)).collect();
         self.settle(0, kept.into_iter());
@@ -160,14 +181,14 @@ impl Block {
 
     /// Sets what reads of the units report that bytes from `start` on are in.
     pub(crate) fn set_ecc(&mut self, start: usize, len: usize, ecc: Ecc) {
-        self.id = OnceLock::new();
+        self.changed();
         let units = covered(self.data.len(), self.units.len(), start, len);
         self.units[units].iter_mut().for_each(|unit| unit.ecc = ecc);
     }
 
-    /// To change the state that is not in the cells.
+    /// To change it: what is known of the content is forgotten.
     pub(crate) fn changed(&mut self) -> &mut Self {
-        self.id = OnceLock::new();
+        (self.id, self.programmed) = (OnceLock::new(), OnceLock::new());
         self
     }
 

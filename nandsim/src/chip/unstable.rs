@@ -3,8 +3,6 @@
 //! What a read gives is a function of the seed, the place, the power-up and the number of the read. In every second power-up a page or write
 //! buffer keeps to what it first read as: a read that went well proves nothing, however often it is done again.
 
-use std::sync::OnceLock;
-
 use jffs2_tx::flash::Ecc;
 
 use super::block::{Block, is_blank};
@@ -91,7 +89,7 @@ impl Block {
 
     /// Leaves the bits that are set in `bits` unstable, from `start` on.
     pub(crate) fn unsettle(&mut self, start: usize, bits: &[u8]) {
-        self.id = OnceLock::new();
+        self.changed();
         self.unstable.resize(self.data.len(), 0);
         self.unstable[start..].iter_mut().zip(bits).for_each(|(unstable, bits)| *unstable |= bits);
         self.data[start..].iter_mut().zip(bits).for_each(|(cell, bits)| *cell &= !bits);

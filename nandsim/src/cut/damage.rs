@@ -171,6 +171,7 @@ fn disturb(block: &mut Block, programmed: Range<usize>, kind: FlashKind, rng: &m
 
 fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept: bool, rng: &mut Rng) {
     let buffer = chip.rules().write_buffer as usize;
+    chip.count_erase(block);
     let block = chip.block_mut(block);
     let mut cells = block.data().to_vec();
     let len = cells.len();
@@ -197,7 +198,6 @@ fn tear_erase(chip: &mut Chip, block: u32, damage: EraseDamage, n: u32, oob_kept
     block.set_cells(cells);
     block.unsettle(0, &unstable);
     block.weak = true;
-    block.erases += 1;
     if !oob_kept {
         block.oob = OobState::Blank;
     }
