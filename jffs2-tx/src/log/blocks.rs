@@ -187,14 +187,15 @@ fn destroy_hidden<F: FlashMut>(flash: &mut F, block: u32) -> Result<(), WriteErr
     // What a cut program had begun behind the last byte that shows may show the next time.
     let end = bytes.len().min(end.next_multiple_of(WRITE_BUFFER) + WRITE_BUFFER);
     let first = first / unit * unit;
-    let zeros = vec![0; end - first];
+    let zeros = &mut bytes[first..end];
+    zeros.fill(0);
     // Cells that an interrupted erase has left weak do not all take the first time.
-    let mut done = program(flash, start + first as u32, &zeros);
+    let mut done = program(flash, start + first as u32, zeros);
     for _ in 1..DESTROY_ATTEMPTS {
         if !matches!(done, Err(WriteError::ReadBack { .. })) {
             break;
         }
-        done = program(flash, start + first as u32, &zeros);
+        done = program(flash, start + first as u32, zeros);
     }
     done?;
     sync(flash, start)

@@ -28,8 +28,8 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Cut => "after the cut",
             Self::Recovered => "after recovery",
-            Self::Redone => "after recovery and the update done again",
-            Self::RedoneDirectly => "after the update done again without recovery",
+            Self::Redone => "after recovery and the work done again",
+            Self::RedoneDirectly => "after the work done again without recovery",
         })
     }
 }

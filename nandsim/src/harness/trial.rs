@@ -11,8 +11,10 @@ use crate::rng::Rng;
 use crate::trace::{Recorder, Trace};
 use crate::verdict::Verdict;
 
-/// Of so many states one gets the work again without a recovery before it; where states settle, four times as rarely.
+/// Of so many states one gets the work again without a recovery before it.
 const DIRECTLY: u128 = 64;
+/// The same where states settle: there the work is much, and states are many.
+const DIRECTLY_IF_SETTLED: u128 = 1024;
 /// Of so many states one gets the power cut a second time where not all do.
 const SECOND_CUTS: u128 = 256;
 /// Second cuts in each.
@@ -121,7 +123,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     fn more_for(&self, ContentId(id): ContentId) -> More {
         let plan = self.harness.plan;
         More {
-            directly: id.is_multiple_of(if plan.settle { 4 * DIRECTLY } else { DIRECTLY }),
+            directly: id.is_multiple_of(if plan.settle { DIRECTLY_IF_SETTLED } else { DIRECTLY }),
             second: match plan.second {
                 SecondCuts::Some if id % SECOND_CUTS != 1 => SecondCuts::None,
                 second => second,
@@ -186,7 +188,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
 
     /// Does the work again: it must succeed, whatever was there.
     fn run_again(&mut self, chip: &Chip, stage: Stage, observer: Observer<'_>) -> Result<Trace, Verdict> {
-        let (done, trace) = attempt("the update done again", chip, None, |flash| self.harness.workload.run(flash, 1))?;
+        let (done, trace) = attempt("the work done again", chip, None, |flash| self.harness.workload.run(flash, 1))?;
         let seen = self.see(&done);
         observer(stage, &seen);
         self.harness.oracle.accepts(stage, &seen).map(|()| trace)
@@ -277,7 +279,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     }
 
     fn ran(&self, chip: &Chip) -> Result<Trace, Verdict> {
-        attempt("the update done again", chip, None, |flash| self.harness.workload.run(flash, 1))
+        attempt("the work done again", chip, None, |flash| self.harness.workload.run(flash, 1))
             .map(|(_, trace)| trace)
     }
 
