@@ -279,8 +279,7 @@ impl<'h, W: Workload, O: Oracle> Trial<'h, W, O> {
     }
 
     fn ran(&self, chip: &Chip) -> Result<Trace, Verdict> {
-        attempt("the work done again", chip, None, |flash| self.harness.workload.run(flash, 1))
-            .map(|(_, trace)| trace)
+        attempt("the work done again", chip, None, |flash| self.harness.workload.run(flash, 1)).map(|(_, trace)| trace)
     }
 
     fn recovered(&self, chip: &Chip) -> Result<(Chip, Trace), Verdict> {
