@@ -13,6 +13,7 @@ use super::recover::{RecoverAction, Rewrite};
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashKind};
 use crate::index::Index;
+use crate::inode_kind::FileKind;
 use crate::scan::{BlockState, MarkerRecord, Place, Places, blank_prefix};
 use crate::wire::{CommitPoint, Dirent, Inode, Marker, MarkerKind, nodetype};
 
@@ -37,15 +38,21 @@ pub(super) struct CommitBlock {
     matters: bool,
     /// Nothing but its own commit point could hide it, and that was programmed to the end.
     proven: bool,
+    /// The tree needs a node in it that would not be written again: the kernel has written on behind the commit, so it stays.
+    stays: bool,
     nodes: Vec<What>,
 }
 
 /// What a node in a commit block is about, its version, and the inode that a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct What {
+    /// Flash offset of the node.
+    at: u32,
     of: Subject,
     version: u32,
     target: u32,
+    /// It has bytes of a file, which are not written again.
+    has_data: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +73,18 @@ impl Subject {
 impl Open {
     /// Whether nothing can change any more: a single commit block that is visible for good, or that nothing depends on.
     fn is_settled(&self) -> bool {
-        let [only] = &self.blocks[..] else { return self.blocks.iter().all(|block| block.visible && !block.matters) };
+        let mut blocks = self.to_erase();
+        let Some(first) = blocks.next() else { return true };
+        if blocks.next().is_some() {
+            return self.to_erase().all(|block| block.visible && !block.matters);
+        }
         // The others were erased when this one stood.
-        let alone = only.record.marker.kind != MarkerKind::Commit;
-        only.visible && (only.proven || alone || !only.matters)
+        let alone = first.record.marker.kind != MarkerKind::Commit;
+        first.visible && (first.proven || alone || !first.matters)
+    }
+
+    fn to_erase(&self) -> impl Iterator<Item = &CommitBlock> {
+        self.blocks.iter().filter(|block| !block.stays)
     }
 }
 
@@ -79,16 +94,17 @@ pub(super) fn open_commits<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Ope
     let geometry = *index.geometry();
     let stands_here = |seen: &&MarkerRecord| seen.marker.commit_block == geometry.block_of(seen.at);
     let is_end = |seen: &&MarkerRecord| seen.marker.kind != MarkerKind::Begin && !seen.in_head;
+    let live = index.live_nodes();
     for seen in index.markers().iter().filter(is_end).filter(stands_here) {
         let blocks = by_id.entry((seen.marker.sequence, seen.marker.txid)).or_default();
-        blocks.push(CommitBlock::read(flash, index, seen)?);
+        blocks.push(CommitBlock::read(flash, index, &live, seen)?);
     }
     let open = by_id.into_values().map(|blocks| Open { blocks });
     Ok(open.filter(|open| !open.is_settled()).collect())
 }
 
 impl CommitBlock {
-    fn read<F: Flash>(flash: &F, index: &Index, record: &MarkerRecord) -> Result<Self, F> {
+    fn read<F: Flash>(flash: &F, index: &Index, live: &[u32], record: &MarkerRecord) -> Result<Self, F> {
         let geometry = *index.geometry();
         let block = geometry.block_of(record.at);
         let offset = geometry.offset_of(block);
@@ -99,7 +115,7 @@ impl CommitBlock {
         let behind = marker + record.marker.flash_size();
         // A dirent stands behind the marker, any other body before it.
         let body = if point == Some(CommitPoint::Dirent) { behind..bytes.len() } else { start..marker.max(start) };
-        let (nodes, end) = nodes_in(index, &bytes[..body.end], body.start);
+        let (nodes, end) = nodes_in(index, &bytes[..body.end], body.start, offset);
         let end = end.next_multiple_of(geometry.write_size() as usize).min(bytes.len());
         let info = index.blocks()[block as usize];
         let proven = match point {
@@ -118,12 +134,26 @@ impl CommitBlock {
             _ => info.state == BlockState::Used,
         };
         let matters = info.live > 0 || nodes.iter().any(|node| is_said_again(index, node));
-        Ok(Self { block, record: record.clone(), visible, matters, proven, nodes })
+        let stays = holds_more(index, live, &bytes, offset, &nodes);
+        Ok(Self { block, record: record.clone(), visible, matters, proven, stays, nodes })
     }
 
     fn version(&self) -> u32 {
         self.nodes.iter().map(|node| node.version).max().unwrap_or(0)
     }
+}
+
+/// Whether a node in the eraseblock at `offset` is live and would not be said again by what repeats `nodes`.
+fn holds_more(index: &Index, live: &[u32], bytes: &[u8], offset: u32, nodes: &[What]) -> bool {
+    let endian = index.rules().endian;
+    let is_repeated = |at| nodes.binary_search_by_key(&at, |node| node.at).is_ok_and(|found| !nodes[found].has_data);
+    Places::new(endian, bytes, 0).any(|place| {
+        let Place::Node { at, header, bytes } = place else { return false };
+        let at = offset + at as u32;
+        // A dirent that was there a moment ago, and is not now, may be the commit itself.
+        let flaps = header.nodetype == nodetype::DIRENT && Dirent::parse(endian, bytes).is_err();
+        live.binary_search(&at).is_ok() && !is_repeated(at) && !flaps
+    })
 }
 
 /// Whether there is more than one dirent and its seal: then the kernel has written on in the eraseblock of a *dirent* commit.
@@ -137,24 +167,29 @@ fn is_said_again(index: &Index, node: &What) -> bool {
     index.find(*dir, name).is_some_and(|found| found.version > node.version && found.ino == node.target)
 }
 
-/// The nodes of an eraseblock from `start` on that could be visible, and where the last one of them ends.
-fn nodes_in(index: &Index, bytes: &[u8], start: usize) -> (Vec<What>, usize) {
+/// The nodes of the eraseblock at `offset` from `start` on that could be visible, and where the last one of them ends.
+fn nodes_in(index: &Index, bytes: &[u8], start: usize, offset: u32) -> (Vec<What>, usize) {
     let endian = index.rules().endian;
     let (mut nodes, mut last) = (Vec::new(), start);
     let start = start.next_multiple_of(4).min(bytes.len());
     for place in Places::new(endian, bytes, start) {
         let end = place.range().1.min(bytes.len());
-        let Place::Node { header, bytes, .. } = place else { continue };
+        let Place::Node { at, header, bytes } = place else { continue };
+        let at = offset + at as u32;
         let what = match header.nodetype {
             nodetype::DIRENT => Dirent::parse(endian, bytes).map(|node| What {
+                at,
                 of: Subject::Name(node.pino, node.name.into()),
                 version: node.version,
                 target: node.ino,
+                has_data: false,
             }),
             nodetype::INODE => Inode::parse(endian, bytes).map(|node| What {
+                at,
                 of: Subject::Inode(node.ino),
                 version: node.version,
                 target: 0,
+                has_data: node.dsize > 0 && FileKind::from_mode(node.mode) == Some(FileKind::File),
             }),
             _ => continue,
         };
@@ -174,7 +209,7 @@ pub(super) fn plan_settle<F: Flash>(
     all: &[Open],
     open: &Open,
 ) -> Result<RecoverAction, F> {
-    let blocks: Vec<u32> = open.blocks.iter().map(|block| block.block).collect();
+    let blocks: Vec<u32> = open.to_erase().map(|block| block.block).collect();
     let newest = open.blocks.iter().filter(|block| block.visible).max_by_key(|block| block.version());
     let any = newest.unwrap_or(&open.blocks[0]);
     let kind = match newest {
@@ -183,7 +218,7 @@ pub(super) fn plan_settle<F: Flash>(
     };
     let is_dirent = any.record.marker.commit_point == Some(CommitPoint::Dirent);
     // A single dirent is there or is not: it can be erased as it is, as long as the payload stands.
-    if kind == MarkerKind::Undo && is_dirent {
+    if newest.is_none() && is_dirent {
         return Ok(RecoverAction::Settle { blocks, rewrite: None });
     }
     let mut marker = Marker { kind, digest: [0; 32], ..any.record.marker.clone() };

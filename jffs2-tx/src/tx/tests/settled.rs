@@ -1,0 +1,172 @@
+//! What settling a commit may not cost: nodes that are not the commit's, and trees that may still be needed.
+
+use super::*;
+use crate::flash::{Flash, FlashMut};
+use crate::scan::BlockState;
+use crate::wire::{Endian::Little, Marker, MarkerKind, Xattr, Xref, emit_padding, xprefix};
+
+fn nand() -> MemFlash {
+    MemFlash::new(Geometry::new(FlashKind::Nand, 512 << 10, 16 << 10, 512).unwrap())
+}
+
+fn index(flash: &MemFlash) -> Index {
+    Index::open(flash, rules(Little, true)).unwrap()
+}
+
+fn listing(flash: &MemFlash) -> Listing {
+    list(flash, rules(Little, true))
+}
+
+/// Eraseblocks that end in a marker of transaction `n`, the newest version of it last written first.
+fn ends(flash: &MemFlash, n: u8) -> Vec<u32> {
+    let index = index(flash);
+    let is_end = |seen: &&crate::scan::MarkerRecord| {
+        seen.marker.kind != MarkerKind::Begin && !seen.in_head && seen.marker.txid == [n; 16]
+    };
+    index.markers().iter().filter(is_end).map(|seen| index.geometry().block_of(seen.at)).collect()
+}
+
+fn bytes_of(flash: &mut MemFlash, block: u32) -> &mut [u8] {
+    let len = flash.geometry().eraseblock() as usize;
+    &mut flash.data_mut()[block as usize * len..][..len]
+}
+
+fn is_free(index: &Index, block: u32) -> bool {
+    matches!(index.blocks()[block as usize].state, BlockState::Blank | BlockState::Clean)
+}
+
+fn first_free(flash: &MemFlash) -> u32 {
+    let index = index(flash);
+    (0..index.geometry().blocks()).find(|block| is_free(&index, *block)).unwrap()
+}
+
+fn leave_none_free(flash: &mut MemFlash) {
+    let index = index(flash);
+    (0..index.geometry().blocks())
+        .filter(|block| is_free(&index, *block))
+        .for_each(|block| flash.mark_bad(block).unwrap());
+}
+
+fn dirent(n: u8) -> TxOptions {
+    TxOptions { summary_readers_only: true, ..options(Some(CommitPoint::Dirent), n) }
+}
+
+/// An update of one directory by one dirent.
+fn by_dirent(flash: &mut MemFlash, n: u8) {
+    let mut tx = Transaction::begin(flash, Little, dirent(n)).unwrap();
+    tx.create_file(b"/etc/app/new", META, b"new").unwrap();
+    tx.remove(b"/etc/app/big").unwrap();
+    tx.commit().unwrap();
+}
+
+/// Nodes that the kernel writes behind what stands in an eraseblock.
+fn write_on(flash: &mut MemFlash, block: u32, mut nodes: Vec<u8>) {
+    let unit = flash.geometry().write_size();
+    let at = index(flash).blocks()[block as usize].written_end.next_multiple_of(unit);
+    let pad = nodes.len().next_multiple_of(unit as usize) - nodes.len();
+    emit_padding(Little, &mut nodes, pad as u32);
+    flash.program(at, &nodes).unwrap();
+}
+
+/// A new file of the kernel's.
+fn log_file(flash: &MemFlash, dir: u32) -> Vec<u8> {
+    let index = index(flash);
+    let (ino, version) = (index.max_ino() + 1, index.max_version(dir) + 1);
+    let mut nodes = Vec::new();
+    Dirent { pino: dir, version, ino, mctime: 9, kind: 8, name: b"log" }.emit(Little, &mut nodes);
+    let fields = Inode { csize: 5, dsize: 5, isize: 5, ..payload::inode_fields(ino, 1, FileKind::File, META) };
+    fields.emit(Little, &mut nodes, b"hello");
+    nodes
+}
+
+#[test]
+fn an_attribute_behind_a_dirent_stays() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    by_dirent(&mut flash, 2);
+    let hosts = Tree::new(&flash, &index(&flash)).lookup(b"/etc/hosts").unwrap();
+    let mut nodes = Vec::new();
+    Xattr { xid: 1, version: 1, prefix: xprefix::USER, name: b"a", value: b"b" }.emit(Little, &mut nodes);
+    Xref { ino: hosts, xid: 1, seqno: 2 }.emit(Little, &mut nodes);
+    let [commit] = ends(&flash, 2)[..] else { panic!() };
+    write_on(&mut flash, commit, nodes);
+    let attributes = |flash: &MemFlash| Tree::new(flash, &index(flash)).xattrs(hosts).unwrap();
+    let before = attributes(&flash);
+    assert_eq!(before.len(), 1);
+    recover(&mut flash, Little).unwrap();
+    assert_eq!(attributes(&flash), before);
+}
+
+/// Cut in the erase of the first commit, then a kernel, then another recovery.
+#[test]
+fn what_a_kernel_wrote_behind_a_repeat_or_an_undo_stays() {
+    let nor = MemFlash::new(Geometry::new(FlashKind::Nor, 512 << 10, 16 << 10, 1).unwrap());
+    for (mut flash, undone) in [(nand(), false), (nor, true)] {
+        populate(&mut flash, Little);
+        recover(&mut flash, Little).unwrap();
+        if undone {
+            change(&mut flash, Little, Some(CommitPoint::Head)).unwrap();
+        } else {
+            by_dirent(&mut flash, 2);
+        }
+        let [commit] = ends(&flash, 2)[..] else { panic!() };
+        if undone {
+            bytes_of(&mut flash, commit)[..256].fill(0xff);
+        }
+        let first = bytes_of(&mut flash, commit).to_vec();
+        recover(&mut flash, Little).unwrap();
+        let [again] = ends(&flash, 2)[..] else { panic!() };
+        bytes_of(&mut flash, commit).copy_from_slice(&first);
+        let nodes = log_file(&flash, ROOT);
+        write_on(&mut flash, again, nodes);
+        let before = listing(&flash);
+        assert_eq!(before[&b"log"[..]].1, b"hello");
+        recover(&mut flash, Little).unwrap();
+        assert_eq!(listing(&flash), before, "undone: {undone}");
+        assert_eq!(recover(&mut flash, Little).unwrap(), RecoverReport::default());
+    }
+}
+
+/// A marker of nobody's, in an eraseblock that the tree needs.
+#[test]
+fn no_forged_marker_costs_a_node() {
+    let kinds = [MarkerKind::Commit, MarkerKind::Repeat, MarkerKind::Undo];
+    let points = [CommitPoint::Summary, CommitPoint::Head, CommitPoint::Dirent];
+    for (kind, point, twice) in
+        kinds.iter().flat_map(|kind| points.iter().flat_map(move |p| [false, true].map(|t| (*kind, *p, t))))
+    {
+        for mut flash in flashes() {
+            populate(&mut flash, Little);
+            recover(&mut flash, Little).unwrap();
+            let before = listing(&flash);
+            let now = index(&flash);
+            let room = |block: &u32| {
+                let info = now.blocks()[*block as usize];
+                let end = now.geometry().offset_of(*block) + now.geometry().eraseblock();
+                info.live > 0 && info.written_end + 128 + 2 * now.geometry().write_size() < end
+            };
+            let blocks: Vec<u32> = (0..now.geometry().blocks()).filter(room).take(1 + usize::from(twice)).collect();
+            for block in &blocks {
+                let mut nodes = Vec::new();
+                Marker {
+                    kind,
+                    commit_point: Some(point),
+                    sequence: u64::MAX,
+                    txid: [9; 16],
+                    commit_block: *block,
+                    nodes: 0,
+                    bytes: 0,
+                    time: 0,
+                    digest: [0; 32],
+                    label: Default::default(),
+                }
+                .emit(Little, &mut nodes);
+                write_on(&mut flash, *block, nodes);
+            }
+            assert_eq!(listing(&flash), before);
+            recover(&mut flash, Little).unwrap();
+            let after = listing(&flash);
+            assert!(after == before, "{kind:?} {point:?} {blocks:?} {:?}", flash.geometry());
+        }
+    }
+}
