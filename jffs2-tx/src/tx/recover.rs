@@ -142,7 +142,7 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
         }
     }
     for of_one in &open {
-        actions.push(plan_settle(flash, index, others.as_ref(), &open, of_one)?);
+        actions.push(plan_settle(flash, index, of_one)?);
     }
     Ok(Planned { actions, erases, open: !open.is_empty() })
 }

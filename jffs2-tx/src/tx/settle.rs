@@ -202,13 +202,7 @@ fn nodes_in(index: &Index, bytes: &[u8], start: usize, offset: u32) -> (Vec<What
 }
 
 /// How to settle a transaction.
-pub(super) fn plan_settle<F: Flash>(
-    flash: &F,
-    index: &Index,
-    others: Option<&Index>,
-    all: &[Open],
-    open: &Open,
-) -> Result<RecoverAction, F> {
+pub(super) fn plan_settle<F: Flash>(flash: &F, index: &Index, open: &Open) -> Result<RecoverAction, F> {
     let blocks: Vec<u32> = open.to_erase().map(|block| block.block).collect();
     let newest = open.blocks.iter().filter(|block| block.visible).max_by_key(|block| block.version());
     let any = newest.unwrap_or(&open.blocks[0]);
@@ -235,7 +229,7 @@ pub(super) fn plan_settle<F: Flash>(
         marker.digest = digest_with(flash, index.rules().endian, index.markers(), &any.record, covered)?;
     }
     let fits = size(index, &marker, &body) <= index.geometry().eraseblock() as usize;
-    let mut to = if fits { spare(index, others, all) } else { Vec::new() };
+    let mut to = if fits { spare(index) } else { Vec::new() };
     if fits && to.is_empty() && kind == MarkerKind::Repeat {
         // Nothing is free but what a cut left of such a repetition: readers see none of it, and it says what they see.
         let torn = open.blocks.iter().filter(|block| !block.visible && block.record.marker.kind == MarkerKind::Repeat);

@@ -9,7 +9,7 @@ use super::{Open, Subject};
 use crate::flash::{Flash, FlashMut, Geometry};
 use crate::index::{Index, NameRecord};
 use crate::inode_kind::FileKind;
-use crate::log::{MAX_FAILED, WriteError, erase, reusable};
+use crate::log::{MAX_FAILED, WriteError, erase};
 use crate::scan::BlockState;
 use crate::tree::Tree;
 use crate::tx::commit::MAX_VERSION;
@@ -37,19 +37,11 @@ pub(super) fn size(index: &Index, marker: &Marker, body: &[u8]) -> usize {
     }
 }
 
-/// Eraseblocks that may take it, the best first: free ones, then those that nothing needs and no transaction has marked.
-pub(super) fn spare(index: &Index, others: Option<&Index>, all: &[Open]) -> Vec<u32> {
-    let geometry = index.geometry();
-    let is_open = |block: u32| all.iter().flat_map(|open| &open.blocks).any(|open| open.block == block);
-    let is_marked = |block: u32| index.markers().iter().any(|seen| geometry.block_of(seen.at) == block);
-    let state = |block: u32| index.blocks()[block as usize].state;
-    let free = |block: &u32| matches!(state(*block), BlockState::Blank | BlockState::Clean);
-    let dead = |block: &u32| {
-        let unneeded = reusable(index, *block) && others.is_none_or(|other| reusable(other, *block));
-        state(*block) == BlockState::Used && unneeded && !is_open(*block) && !is_marked(*block)
-    };
-    let all = || (0..geometry.blocks()).rev();
-    all().filter(free).chain(all().filter(dead)).take(MAX_FAILED).collect()
+/// Eraseblocks that may take it, the best first. None that holds anything: what this tree does not need the other one may, and
+/// a kernel that has mounted read-only may still look at it.
+pub(super) fn spare(index: &Index) -> Vec<u32> {
+    let is_free = |block: &u32| matches!(index.blocks()[*block as usize].state, BlockState::Blank | BlockState::Clean);
+    (0..index.geometry().blocks()).rev().filter(is_free).take(MAX_FAILED).collect()
 }
 
 /// Nodes that say of everything that the commit blocks are about what is visible of it now, and that win over theirs. `None` if

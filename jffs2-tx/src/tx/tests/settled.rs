@@ -127,6 +127,28 @@ fn what_a_kernel_wrote_behind_a_repeat_or_an_undo_stays() {
     }
 }
 
+/// What the new tree does not need the old one may: a visible *dirent* may be gone the next time.
+#[test]
+fn no_repeat_takes_the_place_of_the_old_tree() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    recover(&mut flash, Little).unwrap();
+    let now = index(&flash);
+    let app = Tree::new(&flash, &now).lookup(b"/etc/app").unwrap();
+    let kernels = first_free(&flash);
+    let nodes = log_file(&flash, app);
+    bytes_of(&mut flash, kernels)[..nodes.len()].copy_from_slice(&nodes);
+    assert!(listing(&flash).contains_key(&b"etc/app/log"[..]));
+    let mut tx = Transaction::begin(&mut flash, Little, dirent(2)).unwrap();
+    tx.remove(b"/etc/app/log").unwrap();
+    tx.commit().unwrap();
+    leave_none_free(&mut flash);
+    assert!(crate::log::reusable(&index(&flash), kernels));
+    let before = flash.data().to_vec();
+    assert_eq!(recover(&mut flash, Little).unwrap().unsettled, 1);
+    assert!(flash.data() == before);
+}
+
 /// A marker of nobody's, in an eraseblock that the tree needs.
 #[test]
 fn no_forged_marker_costs_a_node() {
@@ -169,4 +191,24 @@ fn no_forged_marker_costs_a_node() {
             assert!(after == before, "{kind:?} {point:?} {blocks:?} {:?}", flash.geometry());
         }
     }
+}
+
+/// A kernel that has mounted read-only may still look at what is dead.
+#[test]
+fn nothing_dead_is_taken_online() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    recover(&mut flash, Little).unwrap();
+    change(&mut flash, Little, None).unwrap();
+    let [commit] = ends(&flash, 2)[..] else { panic!() };
+    bytes_of(&mut flash, commit)[(16 << 10) - 512..].fill(0xff);
+    // What is left of a file that the kernel has deleted.
+    let (dead, mut nodes) = (first_free(&flash), Vec::new());
+    payload::inode_fields(900, 1, FileKind::File, META).emit(Little, &mut nodes, b"");
+    bytes_of(&mut flash, dead)[..nodes.len()].copy_from_slice(&nodes);
+    leave_none_free(&mut flash);
+    let before = flash.data().to_vec();
+    let begun = Transaction::begin(&mut flash, Little, TxOptions { online: true, ..options(None, 3) }).map(drop);
+    assert!(matches!(begun, Err(TxError::Unsettled)), "{begun:?}");
+    assert!(flash.data() == before);
 }
