@@ -88,7 +88,8 @@ impl Open {
     }
 }
 
-/// Transactions that are not settled, the oldest first.
+/// Transactions that are not settled, the newest first: what an older one has written again says what is visible now, and that is
+/// to be no part of a newer one that may be gone the next time.
 pub(super) fn open_commits<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Open>, F> {
     let mut by_id: BTreeMap<(u64, [u8; 16]), Vec<CommitBlock>> = BTreeMap::new();
     let geometry = *index.geometry();
@@ -99,7 +100,7 @@ pub(super) fn open_commits<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Ope
         let blocks = by_id.entry((seen.marker.sequence, seen.marker.txid)).or_default();
         blocks.push(CommitBlock::read(flash, index, &live, seen)?);
     }
-    let open = by_id.into_values().map(|blocks| Open { blocks });
+    let open = by_id.into_values().rev().map(|blocks| Open { blocks });
     Ok(open.filter(|open| !open.is_settled()).collect())
 }
 

@@ -5,15 +5,15 @@ use crate::flash::{Ecc, Flash, FlashMut, MemError};
 use crate::log::WriteError;
 
 /// Answers so many programs and erases, and none after them.
-struct Leaving {
-    flash: MemFlash,
-    left: u32,
-    marked: u32,
-    asked: u32,
+pub(super) struct Leaving {
+    pub(super) flash: MemFlash,
+    pub(super) left: u32,
+    pub(super) marked: u32,
+    pub(super) asked: u32,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
-enum LeavingError {
+pub(super) enum LeavingError {
     #[error("gone")]
     Gone,
     #[error("{0}")]

@@ -1,5 +1,6 @@
 //! What settling a commit may not cost: nodes that are not the commit's, and trees that may still be needed.
 
+use super::gone::Leaving;
 use super::*;
 use crate::flash::{Flash, FlashMut};
 use crate::scan::BlockState;
@@ -147,6 +148,52 @@ fn no_repeat_takes_the_place_of_the_old_tree() {
     let before = flash.data().to_vec();
     assert_eq!(recover(&mut flash, Little).unwrap().unsettled, 1);
     assert!(flash.data() == before);
+}
+
+/// One commit that lasts, and after it one made online that does not: wherever the recovery is cut, and whatever the second one
+/// reads as then, no part of it is left without the rest.
+#[test]
+fn two_commits_are_settled_one_after_the_other() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    recover(&mut flash, Little).unwrap();
+    let update = |flash: &mut MemFlash, n: u8, online: bool| {
+        let mut tx = Transaction::begin(flash, Little, TxOptions { online, ..options(None, n) }).unwrap();
+        tx.write_file(b"/etc/hosts", &[n], 4000).unwrap();
+        tx.create_file(format!("/file{n}").as_bytes(), META, b"").unwrap();
+        tx.commit().unwrap();
+        listing(flash)
+    };
+    let first = update(&mut flash, 2, false);
+    let both = update(&mut flash, 3, true);
+    let [flaps] = ends(&flash, 3)[..] else { panic!() };
+    for visible in [true, false] {
+        for left in 0.. {
+            let mut now = flash.clone();
+            if !visible {
+                bytes_of(&mut now, flaps)[(16 << 10) - 512..].fill(0xff);
+            }
+            let mut leaving = Leaving { flash: now, left, marked: 0, asked: 0 };
+            let done = recover(&mut leaving, Little).is_ok();
+            let mut after = leaving.flash;
+            let seen = listing(&after);
+            assert!(seen == first || seen == both, "cut after {left}");
+            let summary = bytes_of(&mut flash, flaps)[(16 << 10) - 512..].to_vec();
+            if ends(&after, 3).contains(&flaps) {
+                let last = &mut bytes_of(&mut after, flaps)[(16 << 10) - 512..];
+                if visible {
+                    last.fill(0xff)
+                } else {
+                    last.copy_from_slice(&summary)
+                }
+                let seen = listing(&after);
+                assert!(seen == first || seen == both, "visible: {visible}, flaps after {left}: {seen:?}");
+            }
+            if done {
+                break;
+            }
+        }
+    }
 }
 
 /// A marker of nobody's, in an eraseblock that the tree needs.
