@@ -114,7 +114,7 @@ impl Marker {
     /// Reads a marker and checks its CRC.
     ///
     /// # Errors
-    /// [`WireError`]; [`WireError::Value`] for another format version or a label that is not UTF-8.
+    /// [`WireError`]; [`WireError::Value`] for another format version or a label that is too long or not UTF-8.
     pub fn parse(endian: Endian, bytes: &[u8]) -> Result<Self, WireError> {
         let bytes = parse_as(endian, bytes, nodetype::TX_MARKER, MARKER_SIZE)?;
         let label = bytes[MARKER_SIZE..].get(..usize::from(bytes[15])).ok_or(WireError::Length)?;
@@ -122,7 +122,10 @@ impl Marker {
             return Err(WireError::NodeCrc);
         }
         let kind = MarkerKind::ALL.into_iter().find(|kind| kind.id() == bytes[13]).ok_or(WireError::Value)?;
-        if bytes[12] != VERSION || (kind == MarkerKind::Begin) == CommitPoint::from_id(bytes[14]).is_some() {
+        if bytes[12] != VERSION
+            || label.len() > MAX_LABEL
+            || (kind == MarkerKind::Begin) == CommitPoint::from_id(bytes[14]).is_some()
+        {
             return Err(WireError::Value);
         }
         let mut txid = [0; 16];

@@ -102,6 +102,19 @@ fn summary_round_trip() {
 }
 
 #[test]
+fn no_marker_has_a_longer_label_than_can_be_written() {
+    for e in [Endian::Little, Endian::Big] {
+        let mut bytes = Vec::new();
+        let start = emit_header(e, &mut bytes, nodetype::TX_MARKER, (MARKER_SIZE + MAX_LABEL + 1) as u32);
+        bytes.resize(MARKER_SIZE + MAX_LABEL + 1, b'x');
+        bytes[start + 12..start + 16].copy_from_slice(&[1, 2, 2, MAX_LABEL as u8 + 1]);
+        let checked = [&bytes[..96], &bytes[MARKER_SIZE..]].concat();
+        e.set_u32(&mut bytes, 96, crc32(&checked));
+        assert_eq!(Marker::parse(e, &bytes), Err(WireError::Value));
+    }
+}
+
+#[test]
 fn marker_round_trip_and_head() {
     let marker = Marker {
         kind: MarkerKind::Commit,
