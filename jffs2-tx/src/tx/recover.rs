@@ -11,7 +11,7 @@ use super::{Result, TxError, other_readers};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, retire, reusable};
-use crate::scan::{BlockState, Rules};
+use crate::scan::{BlockState, MarkerRecord, Rules};
 use crate::wire::{Endian, Marker, MarkerKind};
 
 mod seal;
@@ -123,10 +123,14 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
     let open = open_commits(flash, index)?;
     let geometry = index.geometry();
     let is_open = |block: u32| open.iter().flat_map(|open| &open.blocks).any(|open| open.block == block);
-    let mut erases = Vec::new();
+    let is_end = |seen: &&MarkerRecord| seen.marker.kind != MarkerKind::Begin && !seen.in_head;
+    let is_marked = |block: u32| index.markers().iter().filter(is_end).any(|seen| geometry.block_of(seen.at) == block);
+    let (mut erases, mut last) = (Vec::new(), Vec::new());
     for (block, info) in index.blocks().iter().enumerate() {
         let block = block as u32;
         let dead = others.iter().all(|other| reusable(other, block)) && reusable(index, block);
+        // What is left of a commit block may show once more while it is erased: what has undone it goes later.
+        let erases = if is_marked(block) { &mut last } else { &mut erases };
         match info.state {
             _ if is_open(block) => {}
             BlockState::Hidden if dead => erases.push(RecoverAction::EraseHidden { block }),
@@ -134,8 +138,9 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
             _ => {}
         }
     }
+    erases.append(&mut last);
     let mut actions = Vec::new();
-    for seen in index.markers().iter().filter(|seen| seen.marker.kind != MarkerKind::Begin && !seen.in_head) {
+    for seen in index.markers().iter().filter(is_end) {
         let block = geometry.block_of(seen.at);
         if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block && !is_open(block) {
             actions.extend(seal(flash, index, block, seen)?);

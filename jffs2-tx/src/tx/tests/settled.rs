@@ -259,3 +259,27 @@ fn nothing_dead_is_taken_online() {
     assert!(matches!(begun, Err(TxError::Unsettled)), "{begun:?}");
     assert!(flash.data() == before);
 }
+
+/// An erase of a hidden commit block that was cut has taken its marker, not all of its nodes. What has undone it goes later.
+#[test]
+fn an_undo_is_erased_behind_what_it_undoes() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    recover(&mut flash, Little).unwrap();
+    let mut tx = Transaction::begin(&mut flash, Little, options(None, 2)).unwrap();
+    tx.create_file(b"/new", META, b"").unwrap();
+    tx.commit().unwrap();
+    let [commit] = ends(&flash, 2)[..] else { panic!() };
+    bytes_of(&mut flash, commit)[(16 << 10) - 512..].fill(0xff);
+    let marker = index(&flash).markers().iter().rfind(|seen| seen.marker.txid == [2; 16]).unwrap().at as usize;
+    // Erase, body, summary of the undo.
+    let mut leaving = Leaving { flash, left: 3, marked: 0, asked: 0 };
+    recover(&mut leaving, Little).unwrap_err();
+    let mut flash = leaving.flash;
+    flash.data_mut()[marker..marker + 12].fill(0xff);
+    let [undo] = ends(&flash, 2)[..] else { panic!() };
+    let plan = plan_recovery(&flash, &index(&flash)).unwrap();
+    let place = |wanted: RecoverAction| plan.iter().position(|action| *action == wanted).unwrap();
+    let (first, second) = (RecoverAction::EraseHidden { block: commit }, RecoverAction::EraseDead { block: undo });
+    assert!(undo < commit && place(first) < place(second), "{plan:?}");
+}
