@@ -6,7 +6,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::settle::{open_commits, plan_settle, write_settled};
+use super::settle::{Open, open_commits, plan_settle, write_settled};
 use super::{Result, TxError, other_readers};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
@@ -104,18 +104,21 @@ impl RecoverReport {
 /// # Errors
 /// [`TxError::Read`].
 pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAction>, F> {
-    let Planned { mut actions, erases, .. } = plan(flash, index)?;
+    let Planned { seals: mut actions, open, erases } = plan(flash, index)?;
+    for of_one in &open {
+        actions.push(plan_settle(flash, index, of_one)?);
+    }
     actions.extend(erases);
     Ok(actions)
 }
 
 struct Planned {
-    /// What makes commits last.
-    actions: Vec<RecoverAction>,
-    /// What can be erased after it.
+    /// What completes commits where they stand.
+    seals: Vec<RecoverAction>,
+    /// Commits to be settled, the newest first. While there are any, either tree may be the one that is needed.
+    open: Vec<Open>,
+    /// What can be erased after that.
     erases: Vec<RecoverAction>,
-    /// Not all commits are settled: until they are, either tree may be the one that is needed.
-    open: bool,
 }
 
 fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
@@ -139,17 +142,14 @@ fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
         }
     }
     erases.append(&mut last);
-    let mut actions = Vec::new();
+    let mut seals = Vec::new();
     for seen in index.markers().iter().filter(is_end) {
         let block = geometry.block_of(seen.at);
         if index.blocks()[block as usize].live > 0 && block == seen.marker.commit_block && !is_open(block) {
-            actions.extend(seal(flash, index, block, seen)?);
+            seals.extend(seal(flash, index, block, seen)?);
         }
     }
-    for of_one in &open {
-        actions.push(plan_settle(flash, index, of_one)?);
-    }
-    Ok(Planned { actions, erases, open: !open.is_empty() })
+    Ok(Planned { seals, open, erases })
 }
 
 /// Reads a flash that is to be written to.
@@ -200,33 +200,47 @@ fn run_once<F: FlashMut>(
 ) -> Result<bool, F> {
     let endian = index.rules().endian;
     let mut planned = plan(&*flash, index)?;
+    let mut newer = None;
     let mut any = false;
-    // What is written again changes what the next commit is to be written as.
     for _ in 0..index.geometry().blocks() {
-        let mut settling = false;
-        for action in core::mem::take(&mut planned.actions).into_iter().filter(|action| wanted(action)) {
+        for action in core::mem::take(&mut planned.seals).into_iter().filter(|action| wanted(action)) {
             any = true;
-            settling = matches!(action, RecoverAction::Settle { .. });
             carry_out(flash, endian, action, report)?;
-            if settling {
-                break;
-            }
         }
-        if !settling {
-            break;
-        }
-        planned = plan(&*flash, &open_to_write(&*flash, endian)?)?;
+        let now = newer.as_ref().unwrap_or(index);
+        let Some(action) = next_settle(&*flash, now, &planned.open, wanted)? else { break };
+        any = true;
+        carry_out(flash, endian, action, report)?;
+        // What is written again changes what the next commit is to be written as.
+        planned = plan(&*flash, newer.insert(open_to_write(&*flash, endian)?))?;
         // An eraseblock that cannot be erased would have the same written again and again.
         if report.unsettled + report.failed > 0 {
             break;
         }
     }
-    let settled = |action: &RecoverAction| !planned.open || matches!(action, RecoverAction::EraseHidden { .. });
+    let settled =
+        |action: &RecoverAction| planned.open.is_empty() || matches!(action, RecoverAction::EraseHidden { .. });
     for action in planned.erases.into_iter().filter(|action| wanted(action) && settled(action)) {
         any = true;
         carry_out(flash, endian, action, report)?;
     }
     Ok(any)
+}
+
+/// The first that is wanted; those after it are not looked into yet, as that takes reading all of their payload.
+fn next_settle<F: Flash>(
+    flash: &F,
+    index: &Index,
+    open: &[Open],
+    wanted: &dyn Fn(&RecoverAction) -> bool,
+) -> Result<Option<RecoverAction>, F> {
+    for of_one in open {
+        let action = plan_settle(flash, index, of_one)?;
+        if wanted(&action) {
+            return Ok(Some(action));
+        }
+    }
+    Ok(None)
 }
 
 /// The part of a recovery that a transaction begins with: eraseblocks that nothing needs are left for it to take. Online
