@@ -7,7 +7,7 @@ use alloc::{
 
 use super::{Open, Subject};
 use crate::flash::{Flash, FlashMut, Geometry};
-use crate::index::{Index, NameRecord};
+use crate::index::{BlockInfo, Index, NameRecord};
 use crate::inode_kind::FileKind;
 use crate::log::{MAX_FAILED, WriteError, erase};
 use crate::scan::BlockState;
@@ -37,11 +37,18 @@ pub(super) fn size(index: &Index, marker: &Marker, body: &[u8]) -> usize {
     }
 }
 
-/// Eraseblocks that may take it, the best first. None that holds anything: what this tree does not need the other one may, and
-/// a kernel that has mounted read-only may still look at it.
+/// Eraseblocks that may take it, the best first: free ones, then those in which nobody sees a node and no transaction has marked. None
+/// with nodes: what this tree does not need the other one may, and a kernel that has mounted read-only may still look at it.
 pub(super) fn spare(index: &Index) -> Vec<u32> {
-    let is_free = |block: &u32| matches!(index.blocks()[*block as usize].state, BlockState::Blank | BlockState::Clean);
-    (0..index.geometry().blocks()).rev().filter(is_free).take(MAX_FAILED).collect()
+    let is_marked = |block: u32| index.markers().iter().any(|seen| index.geometry().block_of(seen.at) == block);
+    let info = |block: u32| index.blocks()[block as usize];
+    let free = |block: &u32| matches!(info(*block).state, BlockState::Blank | BlockState::Clean);
+    let garbage = |block: &u32| {
+        let BlockInfo { state, live, visible, unlisted, .. } = info(*block);
+        state == BlockState::Used && live + visible == 0 && !unlisted && !is_marked(*block)
+    };
+    let all = || (0..index.geometry().blocks()).rev();
+    all().filter(free).chain(all().filter(garbage)).take(MAX_FAILED).collect()
 }
 
 /// Nodes that say of everything that the commit blocks are about what is visible of it now, and that win over theirs. `None` if
