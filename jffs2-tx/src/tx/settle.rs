@@ -38,7 +38,7 @@ pub(super) struct CommitBlock {
     matters: bool,
     /// Nothing but its own commit point could hide it, and that was programmed to the end.
     proven: bool,
-    /// The tree needs a node in it that would not be written again: the kernel has written on behind the commit, so it stays.
+    /// The tree needs a node in it that would not be written again: the kernel has written on behind the commit. So it stays.
     stays: bool,
     nodes: Vec<What>,
 }
@@ -73,14 +73,15 @@ impl Subject {
 impl Open {
     /// Whether nothing can change any more: a single commit block that is visible for good, or that nothing depends on.
     fn is_settled(&self) -> bool {
+        // What is written again is alone when the others have been erased.
+        let lasts =
+            |block: &CommitBlock| block.proven || block.record.marker.kind != MarkerKind::Commit || !block.matters;
         let mut blocks = self.to_erase();
-        let Some(first) = blocks.next() else { return true };
-        if blocks.next().is_some() {
-            return self.to_erase().all(|block| block.visible && !block.matters);
+        match (blocks.next(), blocks.next()) {
+            (None, _) => self.blocks.iter().any(lasts),
+            (Some(only), None) => only.visible && lasts(only),
+            _ => self.to_erase().all(|block| block.visible && !block.matters),
         }
-        // The others were erased when this one stood.
-        let alone = first.record.marker.kind != MarkerKind::Commit;
-        first.visible && (first.proven || alone || !first.matters)
     }
 
     fn to_erase(&self) -> impl Iterator<Item = &CommitBlock> {
@@ -112,11 +113,12 @@ impl CommitBlock {
         let mut bytes = vec![0; geometry.eraseblock() as usize];
         flash.read(offset, &mut bytes).map_err(|error| ReadError::Device { offset, error })?;
         let point = record.marker.commit_point;
+        let is_dirent = point == Some(CommitPoint::Dirent);
         let (marker, start) = ((record.at - offset) as usize, body_start(&geometry, point) as usize);
         let behind = marker + record.marker.flash_size();
         // A dirent stands behind the marker, any other body before it.
-        let body = if point == Some(CommitPoint::Dirent) { behind..bytes.len() } else { start..marker.max(start) };
-        let (nodes, end) = nodes_in(index, &bytes[..body.end], body.start, offset);
+        let body = if is_dirent { behind..bytes.len() } else { start..marker.max(start) };
+        let (nodes, end) = nodes_in(index, &bytes[..body.end], body.start, offset, is_dirent);
         let end = end.next_multiple_of(geometry.write_size() as usize).min(bytes.len());
         let info = index.blocks()[block as usize];
         let proven = match point {
@@ -124,9 +126,7 @@ impl CommitBlock {
             Some(CommitPoint::Dirent) => {
                 // Its seal and what is behind that; or the recovery completes it where it stands.
                 let sealed = nodes.len() > 1 && blank_prefix(&bytes[end..]) < bytes.len() - end;
-                geometry.can_overwrite() && !nodes.is_empty()
-                    || geometry.kind() == FlashKind::Nor && sealed
-                    || has_others(&nodes)
+                geometry.can_overwrite() && !nodes.is_empty() || geometry.kind() == FlashKind::Nor && sealed
             }
             Some(CommitPoint::Summary) | None => false,
         };
@@ -134,8 +134,11 @@ impl CommitBlock {
             Some(CommitPoint::Dirent) => info.visible > 0,
             _ => info.state == BlockState::Used,
         };
-        let matters = info.live > 0 || nodes.iter().any(|node| is_said_again(index, node));
         let stays = holds_more(index, live, &bytes, offset, &nodes);
+        let matters = match stays {
+            true => nodes.iter().any(|node| live.binary_search(&node.at).is_ok()),
+            false => info.live > 0 || nodes.iter().any(|node| is_said_again(index, node)),
+        };
         Ok(Self { block, record: record.clone(), visible, matters, proven, stays, nodes })
     }
 
@@ -157,21 +160,17 @@ fn holds_more(index: &Index, live: &[u32], bytes: &[u8], offset: u32, nodes: &[W
     })
 }
 
-/// Whether there is more than one dirent and its seal: then the kernel has written on in the eraseblock of a *dirent* commit.
-fn has_others(nodes: &[What]) -> bool {
-    nodes.len() > 2 || nodes.iter().any(|node| node.of != nodes[0].of || matches!(node.of, Subject::Inode(_)))
-}
-
 /// Whether a name leads where the node says, by a newer one: that may be a repetition that was cut.
 fn is_said_again(index: &Index, node: &What) -> bool {
     let Subject::Name(dir, name) = &node.of else { return false };
     index.find(*dir, name).is_some_and(|found| found.version > node.version && found.ino == node.target)
 }
 
-/// The nodes of the eraseblock at `offset` from `start` on that could be visible, and where the last one of them ends.
-fn nodes_in(index: &Index, bytes: &[u8], start: usize, offset: u32) -> (Vec<What>, usize) {
+/// The nodes of the eraseblock at `offset` from `start` on that could be visible, and where the last one of them ends. Those of a
+/// *dirent* commit are all about one name: behind them there may be what the kernel has written since.
+fn nodes_in(index: &Index, bytes: &[u8], start: usize, offset: u32, is_dirent: bool) -> (Vec<What>, usize) {
     let endian = index.rules().endian;
-    let (mut nodes, mut last) = (Vec::new(), start);
+    let (mut nodes, mut last): (Vec<What>, _) = (Vec::new(), start);
     let start = start.next_multiple_of(4).min(bytes.len());
     for place in Places::new(endian, bytes, start) {
         let end = place.range().1.min(bytes.len());
@@ -194,10 +193,12 @@ fn nodes_in(index: &Index, bytes: &[u8], start: usize, offset: u32) -> (Vec<What
             }),
             _ => continue,
         };
-        if let Ok(what) = what {
-            nodes.push(what);
-            last = end;
+        let Ok(what) = what else { continue };
+        if is_dirent && nodes.first().is_some_and(|first| first.of != what.of) {
+            break;
         }
+        nodes.push(what);
+        last = end;
     }
     (nodes, last)
 }

@@ -98,6 +98,25 @@ fn an_attribute_behind_a_dirent_stays() {
     assert_eq!(attributes(&flash), before);
 }
 
+/// What the kernel has written on behind a *dirent* on NAND says nothing about its cells.
+#[test]
+fn a_dirent_that_the_kernel_wrote_behind_is_written_again() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    by_dirent(&mut flash, 2);
+    let [commit] = ends(&flash, 2)[..] else { panic!() };
+    let nodes = log_file(&flash, ROOT);
+    write_on(&mut flash, commit, nodes);
+    let before = listing(&flash);
+    recover(&mut flash, Little).unwrap();
+    assert_eq!(recover(&mut flash, Little).unwrap(), RecoverReport::default());
+    let (dirent, seal) = (512, 1024);
+    for page in [dirent, seal] {
+        bytes_of(&mut flash, commit)[page..page + 512].fill(0xff);
+    }
+    assert_eq!(listing(&flash), before);
+}
+
 /// Cut in the erase of the first commit, then a kernel, then another recovery.
 #[test]
 fn what_a_kernel_wrote_behind_a_repeat_or_an_undo_stays() {
@@ -236,6 +255,7 @@ fn no_forged_marker_costs_a_node() {
             recover(&mut flash, Little).unwrap();
             let after = listing(&flash);
             assert!(after == before, "{kind:?} {point:?} {blocks:?} {:?}", flash.geometry());
+            assert_eq!(recover(&mut flash, Little).unwrap(), RecoverReport::default());
         }
     }
 }
