@@ -211,10 +211,11 @@ fn run_once<F: FlashMut>(
         let Some(action) = next_settle(&*flash, now, &planned.open, wanted)? else { break };
         any = true;
         carry_out(flash, endian, action, report)?;
+        let before = planned.open.len();
         // What is written again changes what the next commit is to be written as.
         planned = plan(&*flash, newer.insert(open_to_write(&*flash, endian)?))?;
         // An eraseblock that cannot be erased would have the same written again and again.
-        if report.unsettled + report.failed > 0 {
+        if report.unsettled > 0 || report.failed > 0 && planned.open.len() >= before {
             break;
         }
     }

@@ -10,6 +10,8 @@ pub(super) struct Leaving {
     pub(super) left: u32,
     pub(super) marked: u32,
     pub(super) asked: u32,
+    /// An eraseblock that cannot be erased.
+    pub(super) stubborn: Option<u32>,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -56,6 +58,9 @@ impl FlashMut for Leaving {
 
     fn erase(&mut self, block: u32) -> core::result::Result<(), LeavingError> {
         self.step()?;
+        if self.stubborn == Some(block) {
+            return Err(LeavingError::Mem(MemError::Bad(block)));
+        }
         self.flash.erase(block).map_err(LeavingError::Mem)
     }
 
@@ -85,7 +90,7 @@ fn it_ends_the_transaction() {
         populate(&mut flash, Endian::Little);
         let before = list(&flash, rules(Endian::Little, true));
         for left in 0.. {
-            let mut leaving = Leaving { flash: flash.clone(), left, marked: 0, asked: 0 };
+            let mut leaving = Leaving { flash: flash.clone(), left, marked: 0, asked: 0, stubborn: None };
             let mut update = || {
                 let mut tx = Transaction::begin(&mut leaving, Endian::Little, options(None, 2))?;
                 tx.create_file(b"/etc/new", META, &noise(40_000, 1))?;

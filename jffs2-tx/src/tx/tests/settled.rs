@@ -169,6 +169,25 @@ fn no_repeat_takes_the_place_of_the_old_tree() {
     assert!(flash.data() == before);
 }
 
+/// An eraseblock that fails is no reason to leave the older commit as it is.
+#[test]
+fn both_are_settled_where_an_eraseblock_fails() {
+    let mut flash = nand();
+    populate(&mut flash, Little);
+    recover(&mut flash, Little).unwrap();
+    for n in 2..=3 {
+        let options = TxOptions { online: true, ..options(None, n) };
+        let mut tx = Transaction::begin(&mut flash, Little, options).unwrap();
+        tx.create_file(&[b'/', b'0' + n], META, b"").unwrap();
+        tx.commit().unwrap();
+    }
+    let index = index(&flash);
+    let stubborn = (0..index.geometry().blocks()).rfind(|block| is_free(&index, *block));
+    let mut leaving = Leaving { flash, left: 1000, marked: 0, asked: 0, stubborn };
+    let report = recover(&mut leaving, Little).unwrap();
+    assert_eq!((report.sealed, report.unsettled), (2, 0), "{report:?}");
+}
+
 /// One commit that lasts, and after it one made online that does not: wherever the recovery is cut, and whatever the second one
 /// reads as then, no part of it is left without the rest.
 #[test]
@@ -192,7 +211,7 @@ fn two_commits_are_settled_one_after_the_other() {
             if !visible {
                 bytes_of(&mut now, flaps)[(16 << 10) - 512..].fill(0xff);
             }
-            let mut leaving = Leaving { flash: now, left, marked: 0, asked: 0 };
+            let mut leaving = Leaving { flash: now, left, marked: 0, asked: 0, stubborn: None };
             let done = recover(&mut leaving, Little).is_ok();
             let mut after = leaving.flash;
             let seen = listing(&after);
@@ -293,7 +312,7 @@ fn an_undo_is_erased_behind_what_it_undoes() {
     bytes_of(&mut flash, commit)[(16 << 10) - 512..].fill(0xff);
     let marker = index(&flash).markers().iter().rfind(|seen| seen.marker.txid == [2; 16]).unwrap().at as usize;
     // Erase, body, summary of the undo.
-    let mut leaving = Leaving { flash, left: 3, marked: 0, asked: 0 };
+    let mut leaving = Leaving { flash, left: 3, marked: 0, asked: 0, stubborn: None };
     recover(&mut leaving, Little).unwrap_err();
     let mut flash = leaving.flash;
     flash.data_mut()[marker..marker + 12].fill(0xff);
