@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::RecoverAction;
 use crate::error::ReadError;
 use crate::flash::{Flash, FlashMut};
-use crate::index::Index;
+use crate::index::{Index, NameRecord};
 use crate::log::{WriteError, program, sync};
 use crate::scan::MarkerRecord;
 use crate::tx::commit_block::{BlockProgram, body_start};
@@ -68,11 +68,16 @@ fn seal_dirent<F: Flash>(
         }
     }
     let Some(dirent) = bytes.get(at..).and_then(|bytes| Dirent::parse(endian, bytes).ok()) else { return Ok(None) };
-    // The kernel has changed the directory since if it has a newer node: the seal would compete with that.
-    let newer = index.max_version(dirent.pino);
-    let Some(version) = dirent.version.checked_add(1).filter(|seal| newer <= *seal) else { return Ok(None) };
+    let Some(version) = dirent.version.checked_add(1) else { return Ok(None) };
     let mut nodes = Vec::new();
     dirent.emit(endian, &mut nodes);
+    // The kernel has changed the directory since if it has another node as new as the seal, which would compete with that.
+    let seal_at = start + (at + nodes.len()) as u32;
+    let is_newer = |name: &NameRecord| name.version >= version && name.at != seal_at;
+    let newest = index.nodes(dirent.pino).last().map_or(0, |node| node.version);
+    if newest >= version || index.dirents(dirent.pino).iter().any(is_newer) {
+        return Ok(None);
+    }
     Dirent { version, ..dirent }.emit(endian, &mut nodes);
     let Some((is, behind)) = bytes.get(at..).and_then(|bytes| bytes.split_at_checked(nodes.len())) else {
         return Ok(None);

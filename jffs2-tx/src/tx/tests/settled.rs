@@ -117,6 +117,29 @@ fn a_dirent_that_the_kernel_wrote_behind_is_written_again() {
     assert_eq!(listing(&flash), before);
 }
 
+/// A kernel that mounted before the seal was there has taken its version.
+#[test]
+fn no_seal_has_the_version_of_another_node() {
+    let mut flash = MemFlash::new(Geometry::new(FlashKind::Nor, 512 << 10, 16 << 10, 1).unwrap());
+    populate(&mut flash, Little);
+    by_dirent(&mut flash, 2);
+    let [commit] = ends(&flash, 2)[..] else { panic!() };
+    let etc = Tree::new(&flash, &index(&flash)).lookup(b"/etc").unwrap();
+    let seal = *index(&flash).find(etc, b"app").unwrap();
+    flash.data_mut()[seal.at as usize..(commit as usize + 1) * (16 << 10)].fill(0xff);
+    let mut nodes = Vec::new();
+    let version = index(&flash).max_version(etc) + 1;
+    assert_eq!(version, seal.version);
+    let hosts = Tree::new(&flash, &index(&flash)).lookup(b"/etc/hosts").unwrap();
+    Dirent { pino: etc, version, ino: hosts, mctime: 9999, kind: 8, name: b"a" }.emit(Little, &mut nodes);
+    let free = first_free(&flash);
+    bytes_of(&mut flash, free)[..nodes.len()].copy_from_slice(&nodes);
+    let before = listing(&flash);
+    assert_eq!(before[&b"etc"[..]].0.meta.mtime, 9999);
+    recover(&mut flash, Little).unwrap();
+    assert_eq!(listing(&flash), before);
+}
+
 /// Cut in the erase of the first commit, then a kernel, then another recovery.
 #[test]
 fn what_a_kernel_wrote_behind_a_repeat_or_an_undo_stays() {
