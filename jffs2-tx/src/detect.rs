@@ -321,7 +321,13 @@ fn cut(endian: Endian, at: u64, bytes: &[u8]) -> Option<Cut> {
     let header = Header::parse(endian, bytes).ok()?;
     let known = matches!(
         header.nodetype,
-        nodetype::INODE | nodetype::DIRENT | nodetype::SUMMARY | nodetype::XATTR | nodetype::XREF | nodetype::TX_MARKER
+        nodetype::INODE
+            | nodetype::DIRENT
+            | nodetype::SUMMARY
+            | nodetype::XATTR
+            | nodetype::XREF
+            | nodetype::TX_MARKER
+            | nodetype::COPY_MARKER
     );
     let missing = u64::from(header.totlen).checked_sub(bytes.len() as u64)?;
     (known && missing > 0 && header.totlen <= MAX_DETECTED).then_some(Cut { at, missing })

@@ -8,12 +8,14 @@ use crate::error::ReadError;
 use crate::flash::{Flash, Geometry};
 use crate::inode_kind::FileKind;
 use crate::scan::{
-    BlockScan, BlockState, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, XattrRecord, incompatible, scan,
+    BlockScan, BlockState, CopyMarkerRecord, InodeRecord, MarkerRecord, Rules, Suspect, UnknownRecord, XattrRecord,
+    incompatible, scan,
 };
-use crate::wire::Compat;
+use crate::wire::{Compat, CopyMarker, CopyStage};
 
 mod extents;
 mod liveness;
+mod same;
 mod xattrs;
 
 pub(crate) use extents::cover;
@@ -60,6 +62,23 @@ pub struct NameRecord {
     shadows_older: bool,
 }
 
+/// What an eraseblock says of the copies in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copies {
+    /// Of the collection.
+    pub generation: u32,
+    /// Where it says that they are done; flash offsets, ascending.
+    pub done: Vec<u32>,
+}
+
+impl Copies {
+    /// Whether they are sure to stand: it says more than once that they are done, and what was said before another was written
+    /// lasts.
+    pub(crate) fn last(&self) -> bool {
+        self.done.len() > 1
+    }
+}
+
 /// Names and inodes of a file system.
 #[derive(Clone, Debug)]
 pub struct Index {
@@ -70,6 +89,8 @@ pub struct Index {
     names: Vec<NameRecord>,
     arena: Vec<u8>,
     markers: Vec<MarkerRecord>,
+    copy_markers: Vec<CopyMarkerRecord>,
+    said_before: Vec<(u32, u32)>,
     max_ino: u32,
     damage: u32,
     suspects: Vec<Suspect>,
@@ -273,6 +294,35 @@ impl Index {
         &self.markers
     }
 
+    /// Markers of collections, ascending by flash offset.
+    #[must_use]
+    pub fn copy_markers(&self) -> &[CopyMarkerRecord] {
+        &self.copy_markers
+    }
+
+    /// What an eraseblock says of its copies, if it begins as one that a collection copies nodes to.
+    pub(crate) fn copies(&self, block: u32) -> Option<Copies> {
+        let start = self.geometry.offset_of(block);
+        let first = self.copy_markers.binary_search_by_key(&start, |seen| seen.at).ok()?;
+        let in_it = |seen: &&CopyMarkerRecord| self.geometry.block_of(seen.at) == block;
+        let mut markers = self.copy_markers[first..].iter().take_while(in_it);
+        let CopyMarker { generation, .. } =
+            markers.next().map(|seen| seen.marker).filter(|is| is.block == block && is.stage == CopyStage::Begun)?;
+        let done = |seen: &&CopyMarkerRecord| seen.marker == CopyMarker { stage: CopyStage::Done, block, generation };
+        Some(Copies { generation, done: markers.filter(done).map(|seen| seen.at).collect() })
+    }
+
+    /// What the next eraseblock that a collection copies nodes to is to say.
+    pub(crate) fn next_generation(&self) -> u32 {
+        self.copy_markers.iter().map(|seen| seen.marker.generation).max().unwrap_or(0).saturating_add(1)
+    }
+
+    /// Dirents that say the same as the one at `at`, which counts: with the same version, or the last ones before it.
+    pub(crate) fn said_before(&self, at: u32) -> impl Iterator<Item = u32> {
+        let first = self.said_before.partition_point(|(counts, _)| *counts < at);
+        self.said_before[first..].iter().take_while(move |(counts, _)| *counts == at).map(|(_, before)| *before)
+    }
+
     /// Number of damaged places on the flash.
     #[must_use]
     pub fn damage(&self) -> u32 {
@@ -349,6 +399,8 @@ impl IndexBuilder {
             names: Vec::new(),
             arena: Vec::new(),
             markers: Vec::new(),
+            copy_markers: Vec::new(),
+            said_before: Vec::new(),
             max_ino: ROOT,
             damage: 0,
             suspects: Vec::new(),
@@ -373,6 +425,7 @@ impl IndexBuilder {
         });
         index.inodes.extend_from_slice(&found.inodes);
         index.markers.extend_from_slice(&found.markers);
+        index.copy_markers.extend_from_slice(&found.copy_markers);
         index.xattrs.add(found);
         index.max_ino = index.max_ino.max(found.max_ino);
         index.damage += found.damage_count;
@@ -403,7 +456,7 @@ impl IndexBuilder {
         index.inodes.sort_by_key(|node| (node.ino, node.version));
         index.inodes.shrink_to_fit();
         index.suspects.sort_by_key(|node| (node.ino, node.version));
-        index.names = newest_names(&index, dirents);
+        (index.names, index.said_before) = newest_names(&index, dirents);
         index.xattrs.finish();
         index.reachable = reach(&index);
         liveness::count(&mut index);
@@ -411,20 +464,32 @@ impl IndexBuilder {
     }
 }
 
-fn newest_names(index: &Index, mut dirents: Vec<NameRecord>) -> Vec<NameRecord> {
+/// Of each name the dirent that counts; and with it those before it that say the same.
+fn newest_names(index: &Index, mut dirents: Vec<NameRecord>) -> (Vec<NameRecord>, Vec<(u32, u32)>) {
     dirents.sort_by(|a, b| (a.pino, index.name(a), a.version).cmp(&(b.pino, index.name(b), b.version)));
     let mut names: Vec<NameRecord> = Vec::with_capacity(dirents.len());
+    let mut said_before = Vec::new();
+    let says = |name: &NameRecord| (name.ino, name.kind);
+    // Of the last of the names, with their versions.
+    let mut same: Vec<(u32, u32)> = Vec::new();
     for mut dirent in dirents {
         match names.last_mut() {
             Some(last) if last.pino == dirent.pino && index.name(last) == index.name(&dirent) => {
+                same.retain(|(version, _)| *version == last.version && says(last) == says(&dirent));
+                same.extend((says(last) == says(&dirent)).then_some((last.version, last.at)));
                 dirent.shadows_older = true;
                 *last = dirent;
             }
-            _ => names.push(dirent),
+            last => {
+                said_before.extend(same.drain(..).filter_map(|(_, at)| Some((last.as_ref()?.at, at))));
+                names.push(dirent);
+            }
         }
     }
+    said_before.extend(same.drain(..).filter_map(|(_, at)| Some((names.last()?.at, at))));
+    said_before.sort_unstable();
     names.shrink_to_fit();
-    names
+    (names, said_before)
 }
 
 /// Walks from the root, each directory once, and counts the names that lead to each inode.

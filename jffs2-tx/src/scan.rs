@@ -8,8 +8,8 @@ use alloc::{vec, vec::Vec};
 use crate::error::ReadError;
 use crate::flash::{Ecc, Flash, FlashKind, Geometry};
 use crate::wire::{
-    CommitPoint, Compat, Dirent, Endian, HEAD_SIZE, Header, Inode, Marker, MarkerKind, Summary, WireError, nodetype,
-    pad4,
+    CommitPoint, Compat, CopyMarker, Dirent, Endian, HEAD_SIZE, Header, Inode, Marker, MarkerKind, Summary, WireError,
+    nodetype, pad4,
 };
 
 mod evidence;
@@ -80,6 +80,8 @@ pub struct BlockScan {
     pub xrefs: Vec<XrefRecord>,
     /// Markers of transactions, visible or not, the first [`MAX_MARKERS`].
     pub markers: Vec<MarkerRecord>,
+    /// Markers of collections, the first [`MAX_MARKERS`].
+    pub copy_markers: Vec<CopyMarkerRecord>,
     /// Visible nodes of unknown types.
     pub unknown: Vec<UnknownRecord>,
     /// Places where nodes are damaged, at most [`MAX_DAMAGE`].
@@ -175,6 +177,15 @@ pub struct MarkerRecord {
     pub in_head: bool,
 }
 
+/// A collection's marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyMarkerRecord {
+    /// Flash offset of the node.
+    pub at: u32,
+    /// The marker.
+    pub marker: CopyMarker,
+}
+
 /// A node of a type that this reader does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownRecord {
@@ -206,6 +217,7 @@ impl BlockScan {
             xattrs: Vec::new(),
             xrefs: Vec::new(),
             markers: Vec::new(),
+            copy_markers: Vec::new(),
             unknown: Vec::new(),
             damage: Vec::new(),
             damage_count: 0,
@@ -385,6 +397,7 @@ fn take_node(endian: Endian, start: u32, at: u32, header: &Header, node: &[u8], 
         nodetype::INODE => Inode::parse(endian, node).map(|inode| take_inode(at, &inode, node, found)),
         nodetype::DIRENT => Dirent::parse(endian, node).map(|dirent| take_dirent(at, &dirent, found)),
         nodetype::TX_MARKER => Marker::parse(endian, node).map(|marker| take_marker(start, at, marker, found)),
+        nodetype::COPY_MARKER => CopyMarker::parse(endian, node).map(|marker| take_copy_marker(at, marker, found)),
         nodetype::XATTR => xattrs::take_xattr(endian, at, node, found),
         nodetype::XREF => xattrs::take_xref(endian, at, node, found),
         nodetype::CLEANMARKER | nodetype::PADDING | nodetype::SUMMARY => Ok(()),
@@ -436,6 +449,12 @@ fn take_marker(start: u32, at: u32, marker: Marker, found: &mut BlockScan) {
         && marker.commit_point == Some(CommitPoint::Head)
         && at - start < HEAD_SIZE as u32;
     found.markers.push(MarkerRecord { at, marker, in_head });
+}
+
+fn take_copy_marker(at: u32, marker: CopyMarker, found: &mut BlockScan) {
+    if found.copy_markers.len() < MAX_MARKERS {
+        found.copy_markers.push(CopyMarkerRecord { at, marker });
+    }
 }
 
 /// Offsets of the nodes that a valid summary lists, ascending; `None` if there is no valid summary.

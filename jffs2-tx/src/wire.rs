@@ -10,6 +10,7 @@ use byteorder::{BigEndian, ByteOrder, LittleEndian};
 use crate::crc::crc32;
 
 mod cleanmarker;
+mod copy_marker;
 mod dirent;
 mod inode;
 mod marker;
@@ -19,6 +20,7 @@ mod tests;
 mod xattr;
 
 pub use cleanmarker::{Cleanmarker, OOB_CLEANMARKER, emit_padding};
+pub use copy_marker::{COPY_MARKER_SIZE, CopyMarker, CopyStage};
 pub use dirent::{DIRENT_SIZE, Dirent, MAX_NAME};
 pub use inode::{Compression, INODE_SIZE, Inode};
 pub use marker::{
@@ -54,6 +56,8 @@ pub mod nodetype {
     pub const XREF: u16 = 0xe009;
     /// A transaction's begin or commit marker, RWCOMPAT_DELETE: stock readers skip it and drop it when they clean.
     pub const TX_MARKER: u16 = 0x2054;
+    /// A collection's marker in an eraseblock that takes nodes, RWCOMPAT_DELETE, too.
+    pub const COPY_MARKER: u16 = 0x2055;
 }
 
 /// What a reader must do with a node type that it does not know.

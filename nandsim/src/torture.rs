@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use jffs2_tx::flash::Flash;
+use jffs2_tx::flash::{Flash, FlashKind};
 use jffs2_tx::index::Index;
 use jffs2_tx::log::free_block;
 use jffs2_tx::scan::Rules;
@@ -93,7 +93,8 @@ impl Torture {
         };
         let redone_by_summary = point == CommitPoint::Summary || update.options.commit_point.is_none();
         let standard = Standard::new(&start, &end, update.endian, point, expected, None)?;
-        let torn_pages_stay = point == CommitPoint::Dirent || update.first == First::Collection;
+        let takes_markers = update.first == First::Collection && start.geometry().kind() == FlashKind::Nand;
+        let torn_pages_stay = point == CommitPoint::Dirent || takes_markers;
         let oracle = TreeOracle {
             point,
             endian: update.endian,
@@ -142,8 +143,8 @@ pub struct TreeOracle {
     /// The update done again may be committed by a summary.
     redone_by_summary: bool,
     endian: Endian,
-    /// Recovery may leave a torn page beside live nodes: copies of a collection have no marker that tells of it, and a paired
-    /// page may have taken that of a *dirent* along.
+    /// Recovery may leave a torn page beside live nodes: a paired page may have taken along the marker of a *dirent*, or
+    /// of a collection.
     torn_pages_stay: bool,
 }
 

@@ -16,7 +16,7 @@ pub struct Update {
     pub tree: SourceTree,
     /// How.
     pub options: TxOptions,
-    /// What is done right before it, the first time.
+    /// What is done right before it.
     pub first: First,
     /// A mistake to make, to see that it is found.
     pub plant: Option<&'static Plant>,
@@ -48,7 +48,8 @@ impl Update {
     pub fn apply<F: FlashMut>(&self, flash: &mut F, attempt: u8) -> Result<CommitReport, TxError<F::Error>> {
         match self.first {
             First::Abort if attempt == 0 => self.written(flash, u8::MAX)?.abort()?,
-            First::Collection if attempt == 0 => {
+            // What a cut one has cost the next one gets back, so it is done again, too.
+            First::Collection => {
                 gc(flash, self.endian, &GcOptions::default(), &mut |_, _| {})?;
             }
             _ => {}

@@ -58,11 +58,7 @@ fn scenario(seed: u64) -> Scenario {
         blocks: (before > 0).then(|| 24 + rng.below(16) as u32),
         trees,
         before,
-        first: match [First::Nothing, First::Nothing, First::Abort, First::Collection][rng.below(4) as usize] {
-            // A torn copy stays where it is: some firmware does not get past its page (DESIGN.md, section 11).
-            First::Collection if shape.kind == FlashKind::Nand => First::Nothing,
-            first => first,
-        },
+        first: [First::Nothing, First::Nothing, First::Abort, First::Collection][rng.below(4) as usize],
         changes: None,
         point: match [None, Some(Dirent), Some(Head), Some(Summary)][rng.below(4) as usize] {
             point if forgets => point,
@@ -121,8 +117,7 @@ fn random_updates_on_random_flash() {
         if long && seed % 64 == 0 && torture.trace.programmed_bytes() < 4000 {
             torture.plan.second = SecondCuts::All;
         }
-        // Copies of a collection are not settled: DESIGN.md, section 11.
-        let tier = if seed % 2 == 0 || scenario.first == First::Collection { Tier::One } else { Tier::Two };
+        let tier = if seed % 2 == 0 { Tier::One } else { Tier::Two };
         let cuts = cuts_sampled_up_to(&torture.trace, tier, if long { EACH_LONG } else { EACH }, seed);
         // SLC has no paired pages. One that takes the marker of a dirent along leaves an unreadable page that U-Boot reads as
         // whatever it read before (DESIGN.md, section 8).

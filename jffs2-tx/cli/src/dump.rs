@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `offset`, `end` | on the flash, bytes; nodes with their padding to a multiple of 4 |
 //! | `block` | eraseblock |
-//! | `kind` | `inode`, `dirent`, `xattr`, `xref`, `cleanmarker`, `padding`, `summary`, `marker`, `unknown`; between nodes `garbage`, `filler` (zeros), `blank`, `bad` (an eraseblock marked so) |
+//! | `kind` | `inode`, `dirent`, `xattr`, `xref`, `cleanmarker`, `padding`, `summary`, `marker`, `copy-marker`, `unknown`; between nodes `garbage`, `filler` (zeros), `blank`, `bad` (an eraseblock marked so) |
 //! | `standing` | of nodes: `live`, `obsolete`, `torn`, `hidden` or `uncommitted` |
 //! | `node_crc`, `data_crc` | `true` if it is good (text: `ok` or `BAD`); `data_crc` is that of names, too. The header's is good, or there is no node |
 //! | `problem` | why it is not the node that it says it is, or why there is none |
@@ -19,7 +19,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use jffs2_tx::dump::{Dump, DumpedNode, Fields, Item, Standing};
-use jffs2_tx::wire::{Compression, MarkerKind, WireError, join_xattr_name};
+use jffs2_tx::wire::{Compression, CopyStage, MarkerKind, WireError, join_xattr_name};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -193,6 +193,9 @@ impl Row {
                 self.put("time", marker.time);
                 self.put("label", show::text(marker.label.as_bytes()));
             }
+            Fields::CopyMarker(marker) => {
+                self.put("marker", if marker.stage == CopyStage::Begun { "begun" } else { "done" });
+            }
             Fields::Cleanmarker | Fields::Padding | Fields::Unknown => {}
         }
     }
@@ -219,7 +222,7 @@ impl Row {
 }
 
 fn kind(fields: &Fields<'_>, nodetype: u16) -> &'static str {
-    use jffs2_tx::wire::nodetype::{DIRENT, INODE, SUMMARY, TX_MARKER, XATTR, XREF};
+    use jffs2_tx::wire::nodetype::{COPY_MARKER, DIRENT, INODE, SUMMARY, TX_MARKER, XATTR, XREF};
     match (fields, nodetype) {
         (Fields::Cleanmarker, _) => "cleanmarker",
         (Fields::Padding, _) => "padding",
@@ -229,6 +232,7 @@ fn kind(fields: &Fields<'_>, nodetype: u16) -> &'static str {
         (_, XREF) => "xref",
         (_, SUMMARY) => "summary",
         (_, TX_MARKER) => "marker",
+        (_, COPY_MARKER) => "copy-marker",
         _ => "unknown",
     }
 }

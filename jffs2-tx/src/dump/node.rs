@@ -4,7 +4,8 @@ use super::BlockDump;
 use crate::crc::crc32;
 use crate::scan::BlockState;
 use crate::wire::{
-    Compat, DIRENT_SIZE, Dirent, Endian, Header, INODE_SIZE, Inode, Marker, Summary, WireError, Xattr, Xref, nodetype,
+    Compat, CopyMarker, DIRENT_SIZE, Dirent, Endian, Header, INODE_SIZE, Inode, Marker, Summary, WireError, Xattr,
+    Xref, nodetype,
 };
 
 /// What a node is to readers.
@@ -62,6 +63,8 @@ pub enum Fields<'a> {
     Summary(usize),
     /// Of a transaction.
     Marker(Marker),
+    /// Of a collection.
+    CopyMarker(CopyMarker),
     /// A type that is not known, or too damaged to say.
     Unknown,
 }
@@ -115,7 +118,7 @@ fn standing(block: &BlockDump<'_>, at: u32, nodetype: u16, fields: &Fields<'_>) 
         Fields::Xattr(_) => of_tree(found.xattrs.iter().any(|node| node.at == at)),
         Fields::Xref(_) => of_tree(found.xrefs.iter().any(|node| node.at == at)),
         Fields::Marker(_) if block.uncommitted => Standing::Uncommitted,
-        Fields::Padding => Standing::Obsolete,
+        Fields::Padding | Fields::CopyMarker(_) => Standing::Obsolete,
         Fields::Unknown if Compat::of(nodetype) == Compat::Delete => Standing::Obsolete,
         _ => Standing::Live,
     }
@@ -154,6 +157,10 @@ fn parse<'a>(endian: Endian, header: &Header, node: &'a [u8]) -> (Fields<'a>, Ve
         },
         nodetype::TX_MARKER => match Marker::parse(endian, node) {
             Ok(marker) => (Fields::Marker(marker), only_node(true), None),
+            Err(error) => (Fields::Unknown, only_node(error != WireError::NodeCrc), Some(error)),
+        },
+        nodetype::COPY_MARKER => match CopyMarker::parse(endian, node) {
+            Ok(marker) => (Fields::CopyMarker(marker), only_node(true), None),
             Err(error) => (Fields::Unknown, only_node(error != WireError::NodeCrc), Some(error)),
         },
         nodetype::CLEANMARKER => (Fields::Cleanmarker, (None, None), None),

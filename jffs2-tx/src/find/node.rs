@@ -53,9 +53,12 @@ impl Node {
                 }
             }
             nodetype::CLEANMARKER if header.totlen <= MAX_CLEANMARKER => Kind::Cleanmarker,
-            nodetype::PADDING | nodetype::SUMMARY | nodetype::XATTR | nodetype::XREF | nodetype::TX_MARKER => {
-                Kind::Other
-            }
+            nodetype::PADDING
+            | nodetype::SUMMARY
+            | nodetype::XATTR
+            | nodetype::XREF
+            | nodetype::TX_MARKER
+            | nodetype::COPY_MARKER => Kind::Other,
             _ => return None,
         };
         Some(Self { endian, len: u64::from(pad4(header.totlen)), kind })

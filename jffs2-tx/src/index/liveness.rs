@@ -4,11 +4,13 @@
 //! erase that power cuts short leaves any subset of them. So only winners are live. A loser is not: as long as its
 //! winner stands elsewhere nothing else matters, and where winner and loser share an eraseblock that one has a live
 //! node and stays. Exceptions below: nodes that make an inode unreadable, names that alone make a directory exist, a node
-//! that only makes its file long. Of copies with equal versions, as garbage collectors leave them, one is live.
+//! that only makes its file long. Copies say the same with the same version, as garbage collectors leave them, or a name once more
+//! with a higher one: all are live, since a write that power has cut may read well now and not the next time. But for what a
+//! collection of ours has copied and vouches for: that stands.
 
 use alloc::vec::Vec;
 
-use super::{Index, extents};
+use super::{Copies, Index, extents};
 use crate::inode_kind::FileKind;
 use crate::scan::InodeRecord;
 
@@ -34,10 +36,18 @@ impl Index {
         live.dedup();
         live
     }
+
+    /// Whether the node at `kept` is sure to stand when the one at `gone` has gone, which says the same.
+    fn outlasts(&self, kept: u32, gone: u32) -> bool {
+        let copies = |at: u32| self.copies(self.geometry.block_of(at));
+        let Some(kept) = copies(kept).filter(Copies::last) else { return false };
+        copies(gone).is_none_or(|gone| gone.generation < kept.generation)
+    }
 }
 
 fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
     let nodes = index.nodes(ino);
+    let first = live.len();
     match index.latest(ino) {
         Some(latest) => live.push(latest.at),
         // Bad as they are, they are what makes the inode exist.
@@ -54,6 +64,14 @@ fn live_inode_nodes(index: &Index, ino: u32, live: &mut Vec<u32>) {
         live.extend(nodes.iter().filter(|node| node.good && node.dsize > 0).max_by_key(end).map(|node| node.at));
     }
     live.extend(found.iter().map(|extent| nodes[extent.node].at));
+    let mut counting = live.split_off(first);
+    counting.sort_unstable();
+    for same in nodes.chunk_by(|a, b| InodeRecord { at: b.at, ..*a } == *b) {
+        let all = || same.iter().map(|node| node.at);
+        if let Some(counts) = all().find(|at| counting.binary_search(at).is_ok()) {
+            live.extend(all().filter(|at| *at == counts || !index.outlasts(counts, *at)));
+        }
+    }
 }
 
 fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
@@ -65,6 +83,7 @@ fn live_dirents(index: &Index, dir: u32, live: &mut Vec<u32>) {
         let leads_somewhere = name.ino != 0 && index.exists(name.ino);
         if leads_somewhere || vouch || name.shadows_older || timed == Some(name.at) {
             live.push(name.at);
+            live.extend(index.said_before(name.at).filter(|before| !index.outlasts(name.at, *before)));
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::recover::{RecoverAction, open_to_write, plan_recovery, run};
+use super::recover::{RecoverAction, Without, doomed, open_to_write, plan_recovery, run};
 use super::{RecoverReport, Result, TxError};
 use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
@@ -73,18 +73,26 @@ pub struct GcPlan {
 /// # Errors
 /// As [`gc`], but for writing.
 pub fn plan_gc<F: Flash>(flash: &F, endian: Endian, options: &GcOptions) -> Result<GcPlan, F> {
-    let index = open_to_write(flash, endian)?;
+    let mut index = open_to_write(flash, endian)?;
     let mut report = GcReport { free_before: Space::blank(&index), ..GcReport::default() };
     let (mut erased, mut taken) = (Vec::new(), Vec::new());
-    for action in plan_recovery(flash, &index)? {
+    let actions = plan_recovery(flash, &index)?;
+    let blocks = doomed(&actions);
+    if !blocks.is_empty() {
+        index = Index::open(&Without { flash, blocks: &blocks }, index.rules())?;
+    }
+    for action in actions {
         report.recovered.add(&action);
         match action {
-            RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => erased.push(block),
+            RecoverAction::EraseHidden { block }
+            | RecoverAction::EraseCopies { block }
+            | RecoverAction::EraseDead { block } => erased.push(block),
             RecoverAction::Settle { blocks, rewrite } => {
                 erased.extend(blocks);
                 taken.extend(rewrite.and_then(|rewrite| rewrite.to.first().copied()));
             }
-            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => {}
+            RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } | RecoverAction::Vouch { .. } => {}
+            RecoverAction::CopyAgain { to, .. } => taken.push(to),
         }
     }
     let mut space = Space::on(flash, &index, options, &erased)?;
@@ -202,7 +210,7 @@ impl Collection {
     ) -> core::result::Result<bool, H::Error> {
         while let Some((block, nodes)) = self.space.destination(round.direction, &batch.nodes) {
             self.report.erases += 1;
-            match hands.copy(&nodes, block)? {
+            match hands.copy(&nodes, self.space.copy_marker(block))? {
                 Copied::Done => {
                     self.report.eraseblocks_taken += 1;
                     self.report.moved_nodes += nodes.len() as u32;

@@ -12,10 +12,13 @@ use crate::flash::{Flash, FlashMut};
 use crate::index::Index;
 use crate::log::{MAX_FAILED, WriteError, free_block, is_lasting, retire, reusable};
 use crate::scan::{BlockState, MarkerRecord, Rules};
-use crate::wire::{Endian, Marker, MarkerKind};
+use crate::wire::{CopyMarker, CopyStage, Endian, Marker, MarkerKind};
 
+mod copies;
 mod seal;
 
+pub(super) use copies::{DONE_PLACES, Without, copies_start, copy_marker, done_size, doomed, vouch, write_copies};
+use copies::{copy_again, plan_copies};
 use seal::{seal, seal_block, write_witness};
 
 /// One step of a recovery.
@@ -45,6 +48,31 @@ pub enum RecoverAction {
         /// What is to be written first, if anything depends on it.
         rewrite: Option<Box<Rewrite>>,
     },
+    /// Erase an eraseblock that a collection had not done copying nodes to, or of which it had copied all that counts.
+    EraseCopies {
+        /// Index of the eraseblock.
+        block: u32,
+    },
+    /// Say once more that a collection had copied all that it was to copy to an eraseblock.
+    Vouch {
+        /// Index of the eraseblock.
+        block: u32,
+        /// Where it is to be said, from the start of the eraseblock.
+        at: u32,
+        /// The node.
+        marker: Vec<u8>,
+    },
+    /// Copy once more what a collection had copied.
+    CopyAgain {
+        /// Index of the eraseblock.
+        block: u32,
+        /// Where the copies end in it.
+        len: u32,
+        /// Index of the eraseblock that is to take them.
+        to: u32,
+        /// What that one is to say.
+        generation: u32,
+    },
     /// Erase an eraseblock in which readers see nothing.
     EraseHidden {
         /// Index of the eraseblock.
@@ -71,7 +99,7 @@ pub struct Rewrite {
 /// What a recovery did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverReport {
-    /// Commits that were sealed, or written again.
+    /// Commits that were sealed or written again, and collections' copies that were vouched for.
     pub sealed: u32,
     /// Eraseblocks erased that an interrupted transaction had left hidden, or visible by chance.
     pub erased_hidden: u32,
@@ -88,12 +116,13 @@ impl RecoverReport {
     pub(super) fn add(&mut self, action: &RecoverAction) {
         match action {
             RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => self.sealed += 1,
+            RecoverAction::Vouch { .. } | RecoverAction::CopyAgain { .. } => self.sealed += 1,
             RecoverAction::Settle { rewrite: Some(rewrite), .. } if rewrite.to.is_empty() => self.unsettled += 1,
             RecoverAction::Settle { blocks, rewrite } => {
                 self.sealed += u32::from(rewrite.as_ref().is_some_and(|rewrite| rewrite.marker.kind.commits()));
                 self.erased_hidden += blocks.len() as u32;
             }
-            RecoverAction::EraseHidden { .. } => self.erased_hidden += 1,
+            RecoverAction::EraseHidden { .. } | RecoverAction::EraseCopies { .. } => self.erased_hidden += 1,
             RecoverAction::EraseDead { .. } => self.erased_dead += 1,
         }
     }
@@ -104,7 +133,13 @@ impl RecoverReport {
 /// # Errors
 /// [`TxError::Read`].
 pub fn plan_recovery<F: Flash>(flash: &F, index: &Index) -> Result<Vec<RecoverAction>, F> {
-    let Planned { seals: mut actions, open, erases } = plan(flash, index)?;
+    let mut actions = plan_copies(flash, index)?;
+    let blocks = doomed(&actions);
+    let flash = &Without { flash, blocks: &blocks };
+    let newer = if blocks.is_empty() { None } else { Some(Index::open(flash, index.rules())?) };
+    let index = newer.as_ref().unwrap_or(index);
+    let Planned { seals, open, erases } = plan(flash, index)?;
+    actions.extend(seals);
     for of_one in &open {
         actions.push(plan_settle(flash, index, of_one)?);
     }
@@ -121,6 +156,7 @@ struct Planned {
     erases: Vec<RecoverAction>,
 }
 
+/// What there is to do when no copies are in doubt.
 fn plan<F: Flash>(flash: &F, index: &Index) -> Result<Planned, F> {
     let others = other_readers(flash, index)?;
     let open = open_commits(flash, index)?;
@@ -199,9 +235,9 @@ fn run_once<F: FlashMut>(
     report: &mut RecoverReport,
 ) -> Result<bool, F> {
     let endian = index.rules().endian;
-    let mut planned = plan(&*flash, index)?;
-    let mut newer = None;
-    let mut any = false;
+    let mut newer = run_copies(flash, index, wanted, report)?;
+    let mut any = newer.is_some();
+    let mut planned = plan(&*flash, newer.as_ref().unwrap_or(index))?;
     for _ in 0..index.geometry().blocks() {
         for action in core::mem::take(&mut planned.seals).into_iter().filter(|action| wanted(action)) {
             any = true;
@@ -226,6 +262,34 @@ fn run_once<F: FlashMut>(
         carry_out(flash, endian, action, report)?;
     }
     Ok(any)
+}
+
+/// What a collection has left goes first, or other things would rest on it; the newer index, if there was anything.
+fn run_copies<F: FlashMut>(
+    flash: &mut F,
+    index: &Index,
+    wanted: &dyn Fn(&RecoverAction) -> bool,
+    report: &mut RecoverReport,
+) -> Result<Option<Index>, F> {
+    let mut newer = None;
+    let failed = report.failed;
+    for _ in 0..index.geometry().blocks() {
+        let actions = plan_copies(&*flash, newer.as_ref().unwrap_or(index))?;
+        let actions: Vec<RecoverAction> = actions.into_iter().filter(|action| wanted(action)).collect();
+        if actions.is_empty() || report.failed > failed {
+            break;
+        }
+        for action in actions {
+            let copies = matches!(action, RecoverAction::CopyAgain { .. });
+            carry_out(flash, index.rules().endian, action, report)?;
+            // An eraseblock that has been taken is not there for another.
+            if copies {
+                break;
+            }
+        }
+        newer = Some(open_to_write(&*flash, index.rules().endian)?);
+    }
+    Ok(newer)
 }
 
 /// The first that is wanted; those after it are not looked into yet, as that takes reading all of their payload.
@@ -272,7 +336,11 @@ fn is_tidying(index: &Index, action: &RecoverAction, online: bool) -> bool {
     match action {
         RecoverAction::EraseHidden { .. } => true,
         RecoverAction::Settle { blocks, .. } => !online || blocks.iter().all(hidden),
-        RecoverAction::SealHead { .. } | RecoverAction::SealDirent { .. } => !online,
+        RecoverAction::SealHead { .. }
+        | RecoverAction::SealDirent { .. }
+        | RecoverAction::Vouch { .. }
+        | RecoverAction::CopyAgain { .. }
+        | RecoverAction::EraseCopies { .. } => !online,
         RecoverAction::EraseDead { .. } => false,
     }
 }
@@ -291,16 +359,23 @@ pub(super) fn carry_out<F: FlashMut>(
             seal_block(flash, *block, at, nodes).and_then(|()| write_witness(flash, endian, *block, behind))
         }
         RecoverAction::Settle { blocks, rewrite } => return settle(flash, endian, blocks, rewrite.as_deref(), report),
-        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => free_block(flash, endian, *block),
+        RecoverAction::Vouch { block, at, marker } => seal_block(flash, *block, *at, marker),
+        RecoverAction::CopyAgain { block, len, to, generation } => {
+            let begun = CopyMarker { stage: CopyStage::Begun, block: *to, generation: *generation };
+            copy_again(flash, endian, (*block, *len), begun)
+        }
+        RecoverAction::EraseHidden { block }
+        | RecoverAction::EraseCopies { block }
+        | RecoverAction::EraseDead { block } => free_block(flash, endian, *block),
     };
     let Err(error) = done else {
         report.add(&action);
         return Ok(());
     };
     match action {
-        RecoverAction::EraseHidden { block } | RecoverAction::EraseDead { block } => {
-            failed(flash, block, error, report)
-        }
+        RecoverAction::EraseHidden { block }
+        | RecoverAction::EraseCopies { block }
+        | RecoverAction::EraseDead { block } => failed(flash, block, error, report),
         // Readers need what stands there.
         _ if is_lasting(flash, &error) => Err(error.into()),
         _ => {

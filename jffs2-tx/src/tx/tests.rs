@@ -12,6 +12,7 @@ use crate::wire::{Compression, Dirent, Inode};
 mod estimate;
 mod gone;
 mod online;
+mod settle;
 mod settled;
 #[cfg(feature = "std")]
 mod stream;

@@ -155,7 +155,7 @@ impl What {
             Fields::Summary(nodes) => Self::Summary(*nodes),
             Fields::Marker(marker) if marker.kind == MarkerKind::Begin => Self::Begin(marker.nodes),
             Fields::Marker(marker) => Self::Commit(marker.commit_point),
-            Fields::Unknown => Self::Other(header.nodetype),
+            Fields::CopyMarker(_) | Fields::Unknown => Self::Other(header.nodetype),
         }
     }
 }

@@ -3,16 +3,19 @@
 //!
 //! `JFFS2_TX_LONG=1` tries every cut on large eraseblocks, too.
 
+use std::collections::BTreeSet;
+
 use jffs2_tx::flash::Flash;
+use jffs2_tx::index::extents;
 use jffs2_tx::log::free_block;
-use jffs2_tx::scan::scan_block;
+use jffs2_tx::scan::{BlockState, scan_block, scan_one};
 use jffs2_tx::status::{UpdateState, status};
 use jffs2_tx::tx::{GcOptions, GcReport, Transaction, TxError, TxOptions, gc, plan_gc, recover};
 use jffs2_tx::wire::Endian::{self, Big, Little};
 use jffs2_tx::{FileKind, Index, Meta, Rules, Tree};
 use nandsim::{
-    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, LibraryJudge, Op, Recorder, Shape, Tear, Trace,
-    Verdict, Viewer, Walker, cuts_all, cuts_sampled,
+    ByReader, Chip, ChipError, Cut, Expected, Fault, FaultKind, LibraryJudge, Op, ProgramDamage, Recorder, Shape, Tear,
+    Tier, Trace, Verdict, Viewer, Walker, cuts_all, cuts_of_tier, cuts_sampled,
 };
 
 mod belief;
@@ -30,6 +33,8 @@ const CONTINUED: usize = 60;
 /// Cuts after which a second collection is cut, and how often.
 const TWICE: usize = 6;
 const SECOND: usize = 150;
+/// Power-ups at which unstable cells are looked at.
+const POWER_UPS: u64 = 3;
 
 /// A collection that was not cut.
 struct Scene {
@@ -132,6 +137,22 @@ impl Scene {
                 return Err(format!("done again it frees less: {report:?} instead of {:?}", self.report));
             }
             update(&mut chip, self.endian).map_err(|e| format!("update: {e}"))?;
+        }
+        Ok(())
+    }
+
+    fn lasts(&self, eye: &mut Eye, chip: &Chip) -> Result<(), String> {
+        let mut see = |when: &str, chip: &Chip| {
+            (0..POWER_UPS)
+                .try_for_each(|n| eye.check(&chip.powered_up(n).as_read()).map_err(|e| format!("{when}: {e}")))
+        };
+        see("after the cut", chip)?;
+        let mut recovered = chip.clone();
+        recover(&mut recovered, self.endian).map_err(|e| format!("recovery: {e}"))?;
+        see("after recovery", &recovered)?;
+        for (when, mut chip) in [("collected", chip.clone()), ("recovered and collected", recovered)] {
+            gc(&mut chip, self.endian, &self.options, &mut |_, _| {}).map_err(|e| format!("{when}: {e}"))?;
+            see(when, &chip)?;
         }
         Ok(())
     }
@@ -320,6 +341,72 @@ fn one_free_eraseblock_is_enough() {
     }
 }
 
+/// Cells that a cut has left half programmed or half erased: the tree stays what it was at every power-up, whatever was recovered
+/// or collected at those before.
+#[test]
+fn unstable_cells() {
+    for (shape, step) in [(nor(4, 1, Little), 8), (nor(4, 32, Big), 8), (nand(16, 512, Little), 1)] {
+        let start = scenes::aged(shape, true);
+        let scene = Scene::of(&format!("unstable {shape:?}"), start, shape.endian, all()).moves_nodes();
+        let mut eye = Eye::on(&scene.start, shape.endian, false);
+        let cuts = cuts_of_tier(&scene.trace, Tier::Two).step_by(step);
+        for (cut, chip) in Walker::new(scene.start.clone(), &scene.trace, SEED, cuts) {
+            for n in 0..POWER_UPS {
+                scene
+                    .lasts(&mut eye, &chip.powered_up(n))
+                    .unwrap_or_else(|e| panic!("{} cut at {cut}: {e}", scene.name));
+            }
+        }
+    }
+}
+
+/// The same where the power fails in the recovery, too.
+#[test]
+fn unstable_cells_twice() {
+    for (shape, step) in [(nor(4, 1, Big), 97), (nand(16, 512, Big), 3)] {
+        let start = scenes::aged(shape, true);
+        let scene = Scene::of(&format!("unstable twice {shape:?}"), start, shape.endian, all()).moves_nodes();
+        let mut eye = Eye::on(&scene.start, shape.endian, false);
+        let ends = scene.trace.ops.iter().map(|op| matches!(op, Op::Program { data, .. } if data.len() <= 512));
+        let ends: Vec<bool> = ends.collect();
+        let cuts = cuts_of_tier(&scene.trace, Tier::Two).enumerate();
+        // Each cut of a marker, and some of the others.
+        let cuts = cuts.filter(|(i, cut)| ends.get(cut.op) == Some(&true) && i % 12 == 0 || i % step == 0);
+        for (cut, chip) in Walker::new(scene.start.clone(), &scene.trace, SEED, cuts.map(|(_, cut)| cut)) {
+            for n in 0..2 {
+                let mut recorder = Recorder::new(chip.powered_up(n));
+                recover(&mut recorder, shape.endian).unwrap();
+                let (_, trace) = recorder.into_parts();
+                let second: Vec<Cut> = cuts_of_tier(&trace, Tier::Two).step_by(13).collect();
+                for (again, chip) in Walker::new(chip.powered_up(n), &trace, SEED, second.into_iter()) {
+                    let lasts = (n + 1..n + 3).try_for_each(|n| scene.lasts(&mut eye, &chip.powered_up(n)));
+                    lasts.unwrap_or_else(|e| panic!("{} cut at {cut} and again at {again}: {e}", scene.name));
+                }
+            }
+        }
+    }
+}
+
+/// Recovery leaves no page that cannot be read in what a reader sees: there is firmware that does not get past one. Where no
+/// eraseblock is free above the copies a page of their last marker may stay.
+#[test]
+fn recovery_leaves_no_torn_page() {
+    let shape = nand(16, 512, Little);
+    let scene = Scene::of("torn pages", scenes::aged(shape, true), Little, all()).moves_nodes();
+    let paired = |cut: &Cut| matches!(cut.tear, Tear::Program { damage: ProgramDamage::Paired, .. });
+    let programs = |op: usize| matches!(scene.trace.ops.get(op), Some(Op::Program { .. }));
+    let is_last = |cut: &Cut| programs(cut.op) && !programs(cut.op + 2);
+    let cuts = cuts_all(&scene.trace).filter(|cut| !paired(cut) && !is_last(cut));
+    for (cut, mut chip) in Walker::new(scene.start.clone(), &scene.trace, SEED, cuts) {
+        recover(&mut chip, Little).unwrap();
+        let mut bytes = vec![0; 16 << 10];
+        for block in 0..chip.geometry().blocks() {
+            let found = scan_one(&chip, Rules { endian: Little, summaries: true }, block, &mut bytes).unwrap();
+            assert!(!found.uncorrectable || found.state != BlockState::Used, "{cut}: eraseblock {block}");
+        }
+    }
+}
+
 /// A summary commit leaves two trees on the flash; both stay.
 #[test]
 fn the_tree_of_readers_without_summaries_stays() {
@@ -333,10 +420,15 @@ fn the_tree_of_readers_without_summaries_stays() {
     }
 }
 
-/// Linux erases eraseblocks of which no node counts any more.
+/// Linux erases eraseblocks of which no node counts any more: of nodes that say the same the last one counts.
 fn kernel_frees(chip: &mut Chip, endian: Endian) {
     let index = Index::open(&*chip, Rules { endian, summaries: true }).unwrap();
-    let dead = (0..).zip(index.blocks()).filter(|(_, info)| info.visible > 0 && info.live == 0);
+    let names = index.directories().flat_map(|dir| index.dirents(dir)).map(|name| name.at);
+    let latest = index.inodes().filter_map(|ino| index.latest(ino)).map(|node| node.at);
+    let data = index.inodes().flat_map(|ino| extents(index.nodes(ino)).1.into_iter().map(move |part| (ino, part.node)));
+    let data = data.map(|(ino, node)| index.nodes(ino)[node].at);
+    let counting: BTreeSet<u32> = names.chain(latest).chain(data).map(|at| chip.geometry().block_of(at)).collect();
+    let dead = (0..).zip(index.blocks()).filter(|(block, info)| info.visible > 0 && !counting.contains(block));
     let dead: Vec<u32> = dead.map(|(block, _)| block).collect();
     assert!(!dead.is_empty(), "a kernel finds nothing to free");
     dead.into_iter().for_each(|block| free_block(chip, endian, block).unwrap());

@@ -3,13 +3,14 @@
 use alloc::{vec, vec::Vec};
 use core::marker::PhantomData;
 
-use super::inventory::{Kind, Node, Twins, destination_start};
+use super::inventory::{Kind, Node, Twins};
 use crate::error::ReadError;
 use crate::flash::{Ecc, Flash, FlashMut, Geometry};
 use crate::log::{WriteError, erase, forget_summary, free_block, is_lasting, program, sync};
 use crate::scan::{BlockScan, BlockState, Rules, scan_block, scan_one};
 use crate::tx::TxError;
-use crate::wire::{Dirent, Endian, HEADER_SIZE, emit_padding, pad4};
+use crate::tx::recover::{copies_start, copy_marker, vouch, write_copies};
+use crate::wire::{CopyMarker, Dirent, Endian, HEADER_SIZE, emit_padding, pad4};
 
 /// What became of a copy.
 pub(super) enum Copied<E> {
@@ -35,8 +36,8 @@ pub(super) enum Freed<E> {
 pub(super) trait Hands {
     type Error;
 
-    /// Copies nodes into an eraseblock that is free, one behind the other.
-    fn copy(&mut self, nodes: &[Node], to: u32) -> Result<Copied<Self::Error>, Self::Error>;
+    /// Copies nodes into an eraseblock that is free, one behind the other, the marker before them.
+    fn copy(&mut self, nodes: &[Node], begun: CopyMarker) -> Result<Copied<Self::Error>, Self::Error>;
 
     /// Erases an eraseblock whose live nodes all stand elsewhere, too.
     fn free(&mut self, block: u32, twins: &[Twins]) -> Result<Freed<Self::Error>, Self::Error>;
@@ -54,7 +55,7 @@ impl<F> Dry<F> {
 impl<F: Flash> Hands for Dry<F> {
     type Error = TxError<F::Error>;
 
-    fn copy(&mut self, _: &[Node], _: u32) -> Result<Copied<Self::Error>, Self::Error> {
+    fn copy(&mut self, _: &[Node], _: CopyMarker) -> Result<Copied<Self::Error>, Self::Error> {
         Ok(Copied::Done)
     }
 
@@ -93,10 +94,9 @@ impl<'f, F: FlashMut, P: FnMut(u32)> OnFlash<'f, F, P> {
     }
 
     /// The bytes of an eraseblock with these nodes in it, up to the last one's end and the filler behind it.
-    fn image(&self, nodes: &[Node]) -> Result<Vec<u8>, ReadError<F::Error>> {
+    fn image(&self, begun: CopyMarker, nodes: &[Node]) -> Result<Vec<u8>, ReadError<F::Error>> {
         let geometry = *self.flash.geometry();
-        let mut image = Vec::with_capacity(geometry.eraseblock() as usize);
-        emit_padding(self.endian, &mut image, destination_start(&geometry));
+        let mut image = copy_marker(&geometry, self.endian, begun, copies_start(&geometry));
         for node in nodes {
             image.extend(self.read(*node)?);
             image.resize(pad4(image.len() as u32) as usize, 0xff);
@@ -112,12 +112,11 @@ impl<'f, F: FlashMut, P: FnMut(u32)> OnFlash<'f, F, P> {
     }
 
     /// Writes an eraseblock and makes sure that readers see the nodes in it.
-    fn write(&mut self, to: u32, image: &[u8], nodes: &[Node]) -> Result<(), WriteError<F::Error>> {
+    fn write(&mut self, begun: CopyMarker, image: &[u8], nodes: &[Node]) -> Result<(), WriteError<F::Error>> {
         let geometry = *self.flash.geometry();
+        let (to, start) = (begun.block, copies_start(&geometry) as usize);
         let offset = geometry.offset_of(to);
-        erase(self.flash, to)?;
-        program(self.flash, offset, image)?;
-        sync(self.flash, offset)?;
+        write_copies(self.flash, begun.block, image.split_at(start))?;
         let mut back = vec![0; geometry.eraseblock() as usize];
         let found = scan_one(&*self.flash, self.rules(), to, &mut back).map_err(|error| match error {
             ReadError::Device { offset, error } => WriteError::Device { operation: "read back", offset, error },
@@ -127,7 +126,7 @@ impl<'f, F: FlashMut, P: FnMut(u32)> OnFlash<'f, F, P> {
         if !same || found.uncorrectable || unseen(&geometry, &found, nodes, to).is_some() {
             return Err(WriteError::ReadBack { operation: "program", offset });
         }
-        Ok(())
+        vouch(self.flash, self.endian, begun, image.len() as u32)
     }
 
     /// Whether every node reads the same in both places.
@@ -160,7 +159,7 @@ impl<'f, F: FlashMut, P: FnMut(u32)> OnFlash<'f, F, P> {
 
 /// The first of the nodes, copied to eraseblock `to`, that is not seen there; `None` if all are, and nothing is damaged.
 fn unseen(geometry: &Geometry, found: &BlockScan, nodes: &[Node], to: u32) -> Option<u32> {
-    let mut at = geometry.offset_of(to) + destination_start(geometry);
+    let mut at = geometry.offset_of(to) + copies_start(geometry);
     for node in nodes {
         let seen = match node.kind {
             Kind::Inode => found.inodes.binary_search_by_key(&at, |node| node.at).is_ok(),
@@ -180,15 +179,16 @@ fn unseen(geometry: &Geometry, found: &BlockScan, nodes: &[Node], to: u32) -> Op
 impl<F: FlashMut, P: FnMut(u32)> Hands for OnFlash<'_, F, P> {
     type Error = TxError<F::Error>;
 
-    fn copy(&mut self, nodes: &[Node], to: u32) -> Result<Copied<Self::Error>, Self::Error> {
+    fn copy(&mut self, nodes: &[Node], begun: CopyMarker) -> Result<Copied<Self::Error>, Self::Error> {
+        let to = begun.block;
         let geometry = *self.flash.geometry();
-        let image = self.image(nodes)?;
+        let image = self.image(begun, nodes)?;
         let mut whole = image.clone();
         whole.resize(geometry.eraseblock() as usize, 0xff);
         if let Some(at) = unseen(&geometry, &scan_block(&geometry, self.rules(), to, &whole, false), nodes, to) {
             return Ok(Copied::SourceChanged { at });
         }
-        match self.write(to, &image, nodes) {
+        match self.write(begun, &image, nodes) {
             Ok(()) => Ok(Copied::Done),
             Err(error) if is_lasting(self.flash, &error) => Err(error.into()),
             Err(error) => {

@@ -5,12 +5,12 @@ use alloc::{collections::BTreeMap, vec, vec::Vec};
 use super::GcOptions;
 use crate::crc::crc32;
 use crate::error::ReadError;
-use crate::flash::{Flash, FlashKind, Geometry};
+use crate::flash::{Flash, Geometry};
 use crate::index::Index;
-use crate::log::TAIL;
 use crate::scan::{BlockScan, BlockState, Rules, scan_block, scan_one};
+use crate::tx::recover::{DONE_PLACES, copies_start, done_size};
 use crate::tx::{Result, other_readers};
-use crate::wire::{Compat, HEADER_SIZE, Header, pad4};
+use crate::wire::{Compat, CopyMarker, CopyStage, Header, pad4};
 
 /// Versions from here on are signed in some readers.
 const MAX_VERSION: u32 = (1 << 31) - 3;
@@ -86,6 +86,8 @@ struct Block {
     nodes: Vec<u32>,
     /// Live nodes that stand elsewhere, too.
     twins: Vec<Twins>,
+    /// A collection has copied nodes to it: its generation, and whether they are sure to stand.
+    copies: Option<(u32, bool)>,
 }
 
 /// The flash as a collection sees it.
@@ -96,16 +98,8 @@ pub(super) struct Space {
     nodes: Vec<Node>,
     /// Eraseblocks of which every live node stands elsewhere, too.
     doubles: Vec<u32>,
-}
-
-/// Bytes at the start of an eraseblock that takes nodes in which none stands. On NOR Linux takes them for a cleanmarker when it has
-/// filled the eraseblock up and written its summary, and hits BUG() if a listed node is there (`FORMAT.md` section 7).
-pub(super) fn destination_start(geometry: &Geometry) -> u32 {
-    match geometry.kind() {
-        // More than a header, so that it is a padding node and not zeros.
-        FlashKind::Nor => geometry.cleanmarker_size().max(HEADER_SIZE as u32 + 4),
-        FlashKind::Nand => 0,
-    }
+    /// Of the next eraseblock that takes nodes.
+    generation: u32,
 }
 
 impl Space {
@@ -127,6 +121,7 @@ impl Space {
             blocks: vec![Block::default(); flash.geometry().blocks() as usize],
             nodes: Vec::new(),
             doubles: Vec::new(),
+            generation: index.next_generation(),
         };
         let seen = space.look(flash, index, options, erased)?;
         space.sort_out(&live, seen);
@@ -154,6 +149,7 @@ impl Space {
             let found = scan_one(flash, rules, block, &mut bytes)?;
             state.free = matches!(found.state, BlockState::Blank | BlockState::Clean);
             state.summary = found.by_summary;
+            state.copies = index.copies(block).map(|copies| (copies.generation, copies.last()));
             // What one kind of reader does not see must not become visible to it piece by piece.
             let divided = found.summary_only() || found.unlisted;
             let divided_for_all = found.unlisted && !found.summary_only();
@@ -224,7 +220,8 @@ impl Space {
         for block in order {
             let stays = |at: &u32| !self.doubles.contains(&self.geometry.block_of(*at));
             let copy_of = |(node, twins): &(Node, Vec<u32>)| {
-                let may = |at: &&u32| stays(at) && self.may_go(block, *node, self.geometry.block_of(**at));
+                let lasts = |at: &u32| self.lasts_beside(self.geometry.block_of(*at), block);
+                let may = |at: &&u32| stays(at) && lasts(at) && self.may_go(block, *node, self.geometry.block_of(**at));
                 twins.iter().find(may).map(|copy| Twins { node: *node, copy: *copy })
             };
             let found: Option<Vec<Twins>> = held[block as usize].iter().map(copy_of).collect();
@@ -275,6 +272,15 @@ impl Space {
         !state.free && !state.pinned
     }
 
+    /// Whether a copy that was found in eraseblock `kept` is sure to stand if it is all that is left of `gone`: what an erase or a program
+    /// that was cut has left may read well now and not the next time.
+    fn lasts_beside(&self, kept: u32, gone: u32) -> bool {
+        match [kept, gone].map(|block| self.blocks[block as usize].copies) {
+            [Some((kept, lasts)), gone] => lasts && gone.is_none_or(|(gone, _)| kept > gone),
+            [None, gone] => gone.is_none(),
+        }
+    }
+
     /// Whether a node of an eraseblock may be erased while its copy is in eraseblock `to`: an erase that is cut may leave it
     /// damaged.
     fn may_go(&self, from: u32, node: Node, to: u32) -> bool {
@@ -312,6 +318,11 @@ impl Space {
         Some(way)
     }
 
+    /// What the next eraseblock that takes nodes is to say.
+    pub(super) fn copy_marker(&self, block: u32) -> CopyMarker {
+        CopyMarker { stage: CopyStage::Begun, block, generation: self.generation }
+    }
+
     /// Number of eraseblocks.
     pub(super) fn blocks(&self) -> u32 {
         self.blocks.len() as u32
@@ -319,7 +330,7 @@ impl Space {
 
     /// Bytes of nodes that an eraseblock takes.
     pub(super) fn capacity(&self) -> u32 {
-        self.geometry.eraseblock() - TAIL - destination_start(&self.geometry)
+        self.geometry.eraseblock() - DONE_PLACES * done_size(&self.geometry) - copies_start(&self.geometry)
     }
 
     /// Eraseblocks with nothing in them.
@@ -382,7 +393,7 @@ impl Space {
 
     /// Notes that nodes have been copied to an eraseblock, and as what.
     pub(super) fn moved(&mut self, indexes: &[u32], written: &[Node], to: u32) {
-        let mut at = self.geometry.offset_of(to) + destination_start(&self.geometry);
+        let mut at = self.geometry.offset_of(to) + copies_start(&self.geometry);
         for (index, node) in indexes.iter().zip(written) {
             let from = &mut self.blocks[self.geometry.block_of(node.at) as usize];
             from.nodes.retain(|held| held != index);
@@ -390,7 +401,9 @@ impl Space {
             self.nodes[*index as usize] = Node { at, anew: None, ..*node };
             at += node.room();
         }
-        self.blocks[to as usize] = Block { nodes: indexes.to_vec(), ..Block::default() };
+        self.blocks[to as usize] =
+            Block { nodes: indexes.to_vec(), copies: Some((self.generation, true)), ..Block::default() };
+        self.generation = self.generation.saturating_add(1);
     }
 
     /// The live nodes of an eraseblock that stand elsewhere, too.

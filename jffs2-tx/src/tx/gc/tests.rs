@@ -131,3 +131,29 @@ fn a_transaction_fits_that_did_not() {
     assert!(report.free_after >= needed + reserve, "{report:?}");
     write(&mut flash).unwrap();
 }
+
+/// As an interrupted collection leaves them, of Linux or of ours: either may be what a cut has left.
+#[test]
+fn of_copies_that_nothing_vouches_for_none_goes() {
+    for endian in [Endian::Little, Endian::Big] {
+        for mut flash in flashes() {
+            populate(&mut flash, endian);
+            let geometry = *flash.geometry();
+            let index = Index::open(&flash, rules(endian, true)).unwrap();
+            let payload = |block: &u32| {
+                let begun = index.markers().iter().any(|seen| {
+                    geometry.block_of(seen.at) == *block && seen.marker.kind == crate::wire::MarkerKind::Begin
+                });
+                begun && index.blocks()[*block as usize].live > 0
+            };
+            let from = (0..geometry.blocks()).find(payload).unwrap();
+            let size = geometry.eraseblock() as usize;
+            let bytes = flash.data()[geometry.offset_of(from) as usize..][..size].to_vec();
+            let to = geometry.blocks() / 2;
+            flash.data_mut()[geometry.offset_of(to) as usize..][..size].copy_from_slice(&bytes);
+            let index = Index::open(&flash, rules(endian, true)).unwrap();
+            let [old, new] = [from, to].map(|block| index.blocks()[block as usize].live);
+            assert!(old > 0 && old == new, "{geometry:?}: {old} of {new}");
+        }
+    }
+}

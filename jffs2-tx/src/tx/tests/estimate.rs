@@ -157,7 +157,7 @@ fn an_equal_tree_takes_nothing() {
 }
 
 /// A commit block without what makes it visible, as a power cut leaves it.
-fn leave_a_leftover(flash: &mut MemFlash) {
+pub(super) fn leave_a_leftover(flash: &mut MemFlash) {
     change(flash, Endian::Little, None).unwrap();
     let index = Index::open(&*flash, rules(Endian::Little, true)).unwrap();
     let geometry = *flash.geometry();

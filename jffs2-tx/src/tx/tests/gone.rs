@@ -23,6 +23,10 @@ pub(super) enum LeavingError {
 }
 
 impl Leaving {
+    pub(super) fn after(left: u32, flash: &MemFlash) -> Self {
+        Self { flash: flash.clone(), left, marked: 0, asked: 0, stubborn: None }
+    }
+
     fn step(&mut self) -> core::result::Result<(), LeavingError> {
         self.asked += u32::from(self.left == 0);
         self.left = self.left.checked_sub(1).ok_or(LeavingError::Gone)?;
@@ -90,7 +94,7 @@ fn it_ends_the_transaction() {
         populate(&mut flash, Endian::Little);
         let before = list(&flash, rules(Endian::Little, true));
         for left in 0.. {
-            let mut leaving = Leaving { flash: flash.clone(), left, marked: 0, asked: 0, stubborn: None };
+            let mut leaving = Leaving::after(left, &flash);
             let mut update = || {
                 let mut tx = Transaction::begin(&mut leaving, Endian::Little, options(None, 2))?;
                 tx.create_file(b"/etc/new", META, &noise(40_000, 1))?;

@@ -234,7 +234,7 @@ fn two_commits_are_settled_one_after_the_other() {
             if !visible {
                 bytes_of(&mut now, flaps)[(16 << 10) - 512..].fill(0xff);
             }
-            let mut leaving = Leaving { flash: now, left, marked: 0, asked: 0, stubborn: None };
+            let mut leaving = Leaving::after(left, &now);
             let done = recover(&mut leaving, Little).is_ok();
             let mut after = leaving.flash;
             let seen = listing(&after);
@@ -335,7 +335,7 @@ fn an_undo_is_erased_behind_what_it_undoes() {
     bytes_of(&mut flash, commit)[(16 << 10) - 512..].fill(0xff);
     let marker = index(&flash).markers().iter().rfind(|seen| seen.marker.txid == [2; 16]).unwrap().at as usize;
     // Erase, body, summary of the undo.
-    let mut leaving = Leaving { flash, left: 3, marked: 0, asked: 0, stubborn: None };
+    let mut leaving = Leaving::after(3, &flash);
     recover(&mut leaving, Little).unwrap_err();
     let mut flash = leaving.flash;
     flash.data_mut()[marker..marker + 12].fill(0xff);
