@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod damage;
 mod demo;
+mod effort;
 mod failure;
 mod faults;
 mod parts;
@@ -24,11 +26,11 @@ mod validate;
 
 use prepare::Usage;
 
-/// Some state was mixed or unreadable.
+/// Some state was mixed or unreadable; or the update that was to be validated does not fit.
 const FAILED: u8 = 1;
 /// The arguments do not make sense.
 const USAGE: u8 = 2;
-/// The test could not be run: a file cannot be read, say, or the update does not fit.
+/// The test could not be run, or not be told of: a file cannot be read or written, say, or there is nothing to update.
 const NOT_RUN: u8 = 3;
 
 /// Cut the power of a JFFS2 update at every write offset of simulated flash, and see the old tree or the new one.
@@ -40,7 +42,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 every state was old or new, 1 one was not, 2 wrong usage, 3 the test could not be run.";
+Exit codes: 0 every state was old or new, 1 one was not, or what `validate` was given does not fit the flash, 2 wrong
+usage, 3 the test could not be run, or a report not be written. 1 wins over 3.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -88,12 +91,31 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         let _ = Args::command().error(clap::error::ErrorKind::ArgumentConflict, usage).print();
         return ExitCode::from(USAGE);
     }
-    // The reader of a pipe has seen enough.
-    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-        return ExitCode::SUCCESS;
+    match complain(error) {
+        true => ExitCode::from(NOT_RUN),
+        false => ExitCode::SUCCESS,
     }
-    eprintln!("nandsim: error: {error:#}");
-    ExitCode::from(NOT_RUN)
+}
+
+/// Says what went wrong, unless it is that the reader of a pipe has seen enough; whether it did.
+fn complain(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    let is_wrong = io.is_none_or(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    if is_wrong {
+        eprintln!("nandsim: error: {error:#}");
+    }
+    is_wrong
+}
+
+/// What was found wins over how telling of it went.
+fn outcome(is_fine: bool, told: Result<()>) -> Outcome {
+    match told {
+        Err(error) if !is_fine => {
+            complain(&error);
+            Ok(false)
+        }
+        told => told.map(|()| is_fine),
+    }
 }
 
 /// Whether every state was old or new; or the test could not be run.

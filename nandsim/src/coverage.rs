@@ -85,7 +85,8 @@ impl Coverage {
         }
         for kind in new.ops.iter().copied().collect::<BTreeSet<_>>() {
             if matches!(kind, OpKind::Payload | OpKind::Commit | OpKind::Erase | OpKind::Cleanmarker) {
-                for hazard in [Hazard::OperationFails, Hazard::OperationIgnored, Hazard::WriteProtect] {
+                for hazard in [Hazard::Unsynced, Hazard::OperationFails, Hazard::OperationIgnored, Hazard::WriteProtect]
+                {
                     new.times.entry((kind, hazard)).or_insert(0);
                 }
             }
@@ -127,6 +128,16 @@ impl Coverage {
         self.all().filter(|tried| tried.times == 0)
     }
 
+    /// Each fault that was not tried in some operations, with these.
+    pub fn not_tried(&self) -> impl Iterator<Item = String> + '_ {
+        let hazards: BTreeSet<Hazard> = self.missing().map(|of| of.hazard).collect();
+        hazards.into_iter().map(|hazard| {
+            let ops: Vec<&str> = self.missing().filter(|of| of.hazard == hazard).map(|of| of.op.name()).collect();
+            let tier = hazard.tier(self.flash).map_or(String::new(), |tier| format!(" (tier {})", u8::from(tier)));
+            format!("{hazard}{tier} in {}", ops.join(", "))
+        })
+    }
+
     fn kind(&self, op: usize) -> OpKind {
         self.ops.get(op).copied().unwrap_or(OpKind::End)
     }
@@ -154,14 +165,7 @@ impl fmt::Display for Coverage {
                 }
             }
         }
-        for hazard in hazards {
-            let not: Vec<&str> = self.missing().filter(|of| of.hazard == hazard).map(|of| of.op.name()).collect();
-            if !not.is_empty() {
-                let tier = hazard.tier(self.flash).map_or(String::new(), |tier| format!(" (tier {})", u8::from(tier)));
-                write!(f, "\nnot tried: {hazard}{tier} in {}", not.join(", "))?;
-            }
-        }
-        Ok(())
+        self.not_tried().try_for_each(|line| write!(f, "\nnot tried: {line}"))
     }
 }
 

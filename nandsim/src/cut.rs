@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 mod damage;
+mod exists;
 mod plan;
 #[cfg(test)]
 mod tests;

@@ -211,8 +211,8 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
         (tried, None)
     }
 
-    /// The state that cuts leave, the power back on; `None` if the path does not lead anywhere: an operation that is
-    /// not there, or work that fails without a cut.
+    /// The state that cuts leave, the power back on; `None` if the path does not lead anywhere: a cut that [is not
+    /// there](Cut::is_in), or work that fails without a cut.
     pub fn state(&self, path: &CutPath) -> Option<Chip> {
         let mut chip = self.torn(self.start.clone(), &self.trace, path.first)?;
         for &(act, cut) in &path.then {
@@ -223,8 +223,8 @@ impl<W: Workload, O: Oracle> Harness<W, O> {
     }
 
     fn torn(&self, base: Chip, trace: &Trace, cut: Cut) -> Option<Chip> {
-        let mut states = Walker::new(base, trace, self.seed, std::iter::once(cut));
-        states.next().filter(|_| cut.op <= trace.ops.len()).map(|(_, chip)| chip)
+        let mut states = Walker::new(base, trace, self.seed, std::iter::once(cut).filter(|cut| cut.is_in(trace)));
+        states.next().map(|(_, chip)| chip)
     }
 
     /// What is seen of a state that came about in some other way, and what is wrong with it or becomes of it: in recovery,

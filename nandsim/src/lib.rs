@@ -107,8 +107,8 @@ pub use reader::ByReader;
 pub use rng::Rng;
 pub use sample::{Sample, TreeTextError, parse_tree, sample, sample_large, sample_random, sample_small_change};
 pub use scenario::{
-    Change, ChangeKind, Given, Old, ParseTokenError, Scenario, ScenarioError, Token, TokenError, Trees, changes,
-    with_changes,
+    Change, ChangeKind, Given, MOST_BEFORE, Old, ParseTokenError, Scenario, ScenarioError, Token, TokenError, Trees,
+    changes, with_changes,
 };
 pub use shape::Shape;
 pub use shrink::{Shrunk, shrink};

@@ -72,7 +72,7 @@ pub enum TimesFrom {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartError {
     /// There is no part of that name.
-    #[error("no part is called {0:?}; `nandsim parts` lists them")]
+    #[error("no part is called {0:?}{alike}; `nandsim parts` lists them", alike = similar(.0))]
     Unknown(String),
     /// The part does not erase in such pieces.
     #[error("{name} erases {} bytes at once, not {asked}", listed(known))]
@@ -101,6 +101,14 @@ pub enum PartError {
 
 fn listed(sizes: &[u32]) -> String {
     sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+/// Parts that begin alike, as those of a family do.
+fn similar(asked: &str) -> String {
+    let alike = |name: &str| name.bytes().zip(asked.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let most = PARTS.iter().map(|part| alike(part.name)).max().unwrap_or(0);
+    let names: Vec<&str> = PARTS.iter().map(|part| part.name).filter(|name| alike(name) == most).collect();
+    if most < 3 { String::new() } else { format!(", but {} is", names.join(" or ")) }
 }
 
 impl Part {
@@ -414,6 +422,8 @@ mod tests {
     #[test]
     fn what_a_part_is_not() {
         assert_eq!(Part::by_name("27C256").unwrap_err(), PartError::Unknown("27C256".into()));
+        let told = Part::by_name("k9f1G08U0B").unwrap_err().to_string();
+        assert!(told.starts_with("no part is called \"k9f1G08U0B\", but K9F1G08U0A is;"), "{told}");
         let part = Part::by_name("OLPC-XO-1").unwrap();
         assert_eq!(part.geometry(Some(8 * MIB)).unwrap().blocks(), 64);
         assert!(matches!(part.geometry(Some(1025 * MIB)), Err(PartError::Size { .. })));

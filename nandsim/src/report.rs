@@ -22,7 +22,7 @@ pub use log::{Log, Role, Step, Totals};
 pub use names::Names;
 pub use node::{Node, What};
 pub use node_diff::{BlockDiff, Group, Mark, NodeDiff, NodeLine, Same, Shown};
-pub use page::Page;
+pub use page::{Page, refused_page};
 pub use picture::{Content, Picture, Row, Span};
 pub use save::{FailingState, SaveError, save_failure};
 pub use sights::{Sights, Track};

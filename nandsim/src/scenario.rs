@@ -26,7 +26,7 @@ mod token;
 use history::History;
 
 pub use changes::{Change, ChangeKind, changes, with_changes};
-pub use text::ParseTokenError;
+pub use text::{MOST_BEFORE, ParseTokenError};
 pub use token::{Token, TokenError};
 
 /// An update on a flash.

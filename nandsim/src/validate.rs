@@ -1,5 +1,7 @@
 //! Whether an update survives on a flash: every kind of fault tried, with what it leaves to spare.
 
+use std::collections::BTreeSet;
+
 use jffs2_tx::flash::{Ecc, Flash, FlashKind, FlashMut};
 use jffs2_tx::status::status;
 use serde::Serialize;
@@ -53,6 +55,8 @@ pub struct Validation {
     pub rows: Vec<Row>,
     /// Cuts in recovery and in the update done again, after the power cuts of the rows.
     pub second_cuts: u64,
+    /// Faults of this kind of flash that no row tried.
+    pub not_tried: Vec<Hazard>,
 }
 
 /// Something that went wrong.
@@ -80,7 +84,7 @@ pub enum Step {
 
 /// Tries every kind of fault on a recorded update, on `threads` threads; of cuts `most` at most.
 pub fn validate(torture: &Torture, most: usize, threads: usize, progress: Progress<'_>) -> Validation {
-    let mut rows = Rows { torture, threads, progress, rows: Vec::new(), second_cuts: 0 };
+    let mut rows = Rows { torture, threads, progress, rows: Vec::new(), second_cuts: 0, tried: BTreeSet::new() };
     rows.cuts(most);
     rows.device_faults();
     if torture.start.geometry().kind() == FlashKind::Nand {
@@ -88,7 +92,7 @@ pub fn validate(torture: &Torture, most: usize, threads: usize, progress: Progre
     }
     rows.correctable();
     rows.full();
-    Validation { rows: rows.rows, second_cuts: rows.second_cuts }
+    Validation { not_tried: rows.not_tried(), rows: rows.rows, second_cuts: rows.second_cuts }
 }
 
 struct Rows<'t> {
@@ -97,6 +101,7 @@ struct Rows<'t> {
     progress: Progress<'t>,
     rows: Vec<Row>,
     second_cuts: u64,
+    tried: BTreeSet<Hazard>,
 }
 
 impl Row {
@@ -104,9 +109,8 @@ impl Row {
     #[must_use]
     pub fn of_cuts(report: &Report, flash: FlashClass) -> Vec<Self> {
         let row = |(&hazard, counts): (&Hazard, &Counts)| {
-            let first = report.failures.iter().find(|failure| Hazard::from(failure.cut.first.tear) == hazard);
             let mut row = Self { promise: hazard.promise(flash).name(), ..Self::new(hazard.what()) };
-            row.add_counts(counts, first, None);
+            row.add_counts(counts, report.first_wrong.get(&hazard), None);
             row
         };
         report.hazards.iter().map(row).collect()
@@ -160,9 +164,26 @@ impl Rows<'_> {
     /// Of tiers 1 and 2.
     fn cuts(&mut self, most: usize) {
         let report = self.report("power cuts", self.torture, most);
-        let flash = FlashClass::of(self.torture.start.geometry().kind(), self.torture.start.rules());
-        self.rows.extend(Row::of_cuts(&report, flash));
+        self.rows.extend(Row::of_cuts(&report, self.flash()));
+        self.tried.extend(report.hazards.keys());
         self.second_cuts += report.second_cuts;
+    }
+
+    fn flash(&self) -> FlashClass {
+        FlashClass::of(self.torture.start.geometry().kind(), self.torture.start.rules())
+    }
+
+    /// A row of a fault; it counts as tried if anything was.
+    fn push(&mut self, hazard: Hazard, row: Row) {
+        if row.tried > 0 {
+            self.tried.insert(hazard);
+        }
+        self.rows.push(row);
+    }
+
+    fn not_tried(&self) -> Vec<Hazard> {
+        let tried = |hazard| self.tried.contains(&hazard) || hazard == Hazard::RepeatedCuts && self.second_cuts > 0;
+        Hazard::ALL.into_iter().filter(|hazard| hazard.tier(self.flash()).is_some() && !tried(*hazard)).collect()
     }
 
     fn report(&self, fault: &'static str, torture: &Torture, most: usize) -> Report {
@@ -190,7 +211,7 @@ impl Rows<'_> {
                 self.with_fault(&mut row, Fault { kind, nth });
                 (self.progress)(fault, Step::Done(1));
             }
-            self.rows.push(row);
+            self.push(kind.into(), row);
         }
     }
 
@@ -235,7 +256,7 @@ impl Rows<'_> {
             Ok(torture) => row.add_report(&self.report(FAULT, &torture, CUTS_ROUND_BAD), None),
             Err(error) => row.add(refused(error)),
         }
-        self.rows.push(row);
+        self.push(Hazard::FactoryBad, row);
     }
 
     /// Reads of the old tree need correction, a page at a time.
@@ -268,7 +289,7 @@ impl Rows<'_> {
             });
             (self.progress)(FAULT, Step::Done(1));
         }
-        self.rows.push(row);
+        self.push(Hazard::BitFlips, row);
     }
 
     /// There is less room than the update needs: refused, and the flash is what it was.
@@ -292,7 +313,7 @@ impl Rows<'_> {
             });
             (self.progress)(FAULT, Step::Done(1));
         }
-        self.rows.push(row);
+        self.push(Hazard::Exhausted, row);
     }
 }
 

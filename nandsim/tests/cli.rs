@@ -62,7 +62,7 @@ fn directories_and_images() {
     };
     let tree = jffs2_tx::source::SourceTree::from_dir(old.as_ref()).unwrap();
     fs::write(&image, shape.image(&tree).unwrap()).unwrap();
-    let report = json(&["torture", "--image", &image, "--new", new]);
+    let report = json(&["torture", "--image", &image, "--new", new, "--size", "512K"]);
     assert_eq!((&report["endian"], &report["flash"]), (&"big".into(), &"nor".into()));
 }
 
@@ -124,7 +124,7 @@ fn reports_in_files() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let (html, junit) = (fs::read_to_string(html).unwrap(), fs::read_to_string(junit).unwrap());
     assert!(html.contains("does NOT survive") && html.contains("blank-head-128"));
-    assert!(junit.contains("failures=\"1\"") && junit.contains("replay: flash=nor,"), "{junit}");
+    assert!(junit.contains("failures=\"3\"") && junit.contains("replay: flash=nor,"), "{junit}");
     let folder = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
     let token = fs::read_to_string(folder.join("token.txt")).unwrap();
     let replayed = nandsim(&["replay", token.lines().next().unwrap()]);
@@ -165,6 +165,13 @@ fn exit_codes() {
         (2, vec!["torture", "--sample", "--part", "OLPC-XO-1", "--flash", "nand"]),
         (2, vec!["torture", "--sample", "--part", "KH25L8005", "--size", "2M"]),
         (2, vec!["torture", "--sample", "--cuts", "0"]),
+        (2, vec!["validate", "--sample", "--cuts", "0"]),
+        (2, vec!["torture", "--sample", "--size", "8GiB"]),
+        (2, vec!["torture", "--sample", "--before", "1001"]),
+        (2, vec!["torture", "--sample", "--threads", "0"]),
+        (2, vec!["validate", "--sample", "--threads", "99999999"]),
+        (2, vec!["torture", "--sample", "small", "--html", "-"]),
+        (3, vec!["torture", "--sample", "small", "--junit", "no/such/directory/j.xml"]),
         (2, vec!["torture", "--sample", "--replay", "x"]),
         (3, vec!["torture", "--sample", "--size", "128K"]),
         (3, vec!["torture", "--old", old, "--new", old]),
@@ -176,6 +183,146 @@ fn exit_codes() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
         assert!(!text.is_empty() && output.stdout.is_empty() && !text.contains("panicked"), "{args:?}: {text}");
     }
+}
+
+/// A file below the build directory.
+fn scratch(name: &str) -> String {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name).to_str().unwrap().to_owned()
+}
+
+/// Bytes that do not compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut rng = nandsim::Rng::keyed(&[1]);
+    (0..len).map(|_| rng.next_u8()).collect()
+}
+
+/// A big-endian image of 1 MiB with a tree in it, and a new tree that fits or does not.
+fn padded_image(name: &str, new_bytes: usize) -> (String, String) {
+    let (old, new) = trees(name);
+    fs::write(old.join("etc/data"), noise(10_000)).unwrap();
+    fs::write(new.join("etc/data"), noise(10_000)).unwrap();
+    fs::write(new.join("etc/large"), noise(new_bytes)).unwrap();
+    let shape = nandsim::Shape {
+        kind: jffs2_tx::flash::FlashKind::Nor,
+        eraseblock: 64 << 10,
+        write_size: 1,
+        endian: jffs2_tx::wire::Endian::Big,
+    };
+    let mut image = shape.image(&jffs2_tx::source::SourceTree::from_dir(&old).unwrap()).unwrap();
+    image.resize(1 << 20, 0xff);
+    let path = scratch(&format!("{name}.img"));
+    fs::write(&path, image).unwrap();
+    (path, new.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn the_flash_of_an_image_is_as_large_as_it() {
+    let (image, new) = padded_image("the_flash_of_an_image", 1000);
+    let torture = ["torture", "--image", &image, "--new", &new, "--cuts", "20"];
+    for (more, size, from) in [
+        (&[][..], 1 << 20, "image"),
+        (&["--part", "KH25L8005"], 1 << 20, "part"),
+        (&["--part", "MX29F1610A", "-e", "128"], 2 << 20, "part"),
+        (&["--size", "1536K"], 3 << 19, "given"),
+    ] {
+        let report = json(&[&torture[..], more].concat());
+        assert_eq!((&report["size"], &report["size_from"]), (&size.into(), &from.into()), "{report}");
+    }
+    let output = nandsim(&[&torture[..], &["--size", "512K"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && text.contains("the image has 1048576 bytes, the flash 524288"),
+        "{text}"
+    );
+    let output = nandsim(&[&torture[..], &["-l"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && text.contains("the image is big-endian: 0 nodes"), "{text}");
+}
+
+#[test]
+fn compressed_archives_are_refused_with_the_reason() {
+    let archive = scratch("new.tgz");
+    fs::write(&archive, b"\x1f\x8b\x08 and so on").unwrap();
+    let output = nandsim(&["torture", "--old", &archive, "--new", &archive]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && text.contains("unpack it first"), "{text}");
+}
+
+#[test]
+fn an_update_that_does_not_fit_is_an_answer() {
+    let (image, new) = padded_image("an_update_that_does_not_fit", 900_000);
+    let (junit, html) = (scratch("refused.xml"), scratch("refused.html"));
+    let validate = ["validate", "--image", &image, "--update", &new];
+    let output = nandsim(&[&validate[..], &["--junit", &junit, "--html", &html]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("16 eraseblocks") && text.contains("size of the flash: the image's"), "{text}");
+    assert!(text.contains("DOES NOT FIT: no space: needs "), "{text}");
+    assert!(fs::read_to_string(junit).unwrap().contains("failures=\"1\""));
+    assert!(fs::read_to_string(html).unwrap().contains("does not fit"));
+    let output = nandsim(&[&validate[..], &["--json"]].concat());
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &answer["survives"]), (Some(1), &false.into()));
+    assert!(answer["refused"].as_str().unwrap().contains("needs "), "{answer}");
+}
+
+#[test]
+fn damage_before_the_update_is_told() {
+    let (image, new) = padded_image("damage_before_the_update", 10);
+    let torture = ["torture", "--image", &image, "--new", &new, "--cuts", "20"];
+    assert_eq!(json(&torture)["damage"], Value::Array(Vec::new()));
+    let mut bytes = fs::read(&image).unwrap();
+    // In a file's last node; without its first, it could not be read.
+    let end = noise(10_000).split_off(9900);
+    let at = bytes.windows(100).position(|window| window == end).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    assert!(!json(&torture)["damage"].as_array().unwrap().is_empty());
+    let text = String::from_utf8(nandsim(&torture).stdout).unwrap();
+    assert!(text.starts_with("WARNING: the image is damaged before the update: "), "{text}");
+}
+
+/// A failure shows in every report of it, however many there were before.
+#[test]
+fn every_fault_that_failed_is_reported() {
+    let junit = scratch("every_fault.xml");
+    let planted = ["torture", "--sample", "small", "--plant", "shadow-lost-name", "--cuts", "1000"];
+    let output = nandsim(&[&planted[..], &["--junit", &junit, "--json"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_wrong = |counts: &&Value| counts["mixed"].as_u64() > Some(0) || counts["unreadable"].as_u64() > Some(0);
+    let wrong = report["hazards"].as_object().unwrap().values().filter(is_wrong).count();
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(wrong > 1 && junit.contains(&format!(" failures=\"{wrong}\"")), "{junit}");
+    assert_eq!(junit.matches("replay: flash=nor,").count(), wrong, "{junit}");
+
+    let output = nandsim(&[&planted[..], &["--html", "/dev/full"]].concat());
+    let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "what was found wins over a page that cannot be written");
+    assert!(error.contains("replay it with: ") && error.contains("/dev/full"), "{error}");
+    assert!(text.contains("  mixed: ") && text.lines().all(|line| line.len() < 400), "{text}");
+    let failed: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("FAILED at ")?.split(':').next()).collect();
+    assert!(!failed.is_empty() && failed.is_sorted_by(|a, b| a != b), "one of each operation: {failed:?}");
+
+    let page = scratch("twice.html");
+    let output = nandsim(&[&planted[..], &["--html", &page, "--junit", &page]].concat());
+    assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{output:?}");
+}
+
+/// Beyond any datasheet: shown, never counted, and no success either.
+#[test]
+fn tier_three_is_not_counted() {
+    let page = scratch("tier_three.html");
+    let report = json(&["torture", "--sample", "--tier", "3", "--cuts", "300", "--html", &page]);
+    assert!(report["unpromised"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["old"].as_u64().unwrap() + report["new"].as_u64().unwrap(), report["cuts"].as_u64().unwrap());
+    let hazards = report["hazards"].as_object().unwrap().iter().filter(|(name, _)| *name != "disturbed");
+    let cuts: u64 = hazards.map(|(_, counts)| counts["cuts"].as_u64().unwrap()).sum();
+    assert_eq!(report["cuts"], cuts);
+    assert!(report["hazards"]["disturbed"]["new"].as_u64() > Some(0), "{report}");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("survives what is promised") && page.contains("detection, is promised\">!</td>"));
+    assert!(!page.contains("each left the old tree or the new one"));
 }
 
 /// The first failure of a planted mistake: what, and its token.
@@ -205,6 +352,9 @@ fn a_token_replays_the_failure() {
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8(output.stderr).unwrap().contains("nothing to cut"));
     assert_eq!(nandsim(&["replay", "seed=1"]).status.code(), Some(2));
+    let beyond =
+        format!("{}/retry:2:prefix:4294967295:0", token.rsplit_once(",cut=").unwrap().0.to_owned() + ",cut=0:before");
+    assert_eq!(nandsim(&["replay", &beyond]).status.code(), Some(3));
 }
 
 #[test]
@@ -228,6 +378,7 @@ fn validate_gives_a_verdict() {
         faults.len() > 8 && faults.iter().all(|row| row["tried"].as_u64() > Some(0) && row["wrong"] == 0),
         "{verdict}"
     );
+    assert_eq!(verdict["not_tried"], serde_json::json!(["disturbed", "unsynced", "uncorrectable"]));
     assert!(verdict["margins"]["free_after"].as_u64() > verdict["margins"]["kernel_reserve"].as_u64(), "{verdict}");
 
     let output = nandsim(&[&sample[..], &["--plant", "commit-before-payload"]].concat());

@@ -1,7 +1,6 @@
 //! `nandsim demo`: what a newcomer should see.
 
 use std::io::{self, Write};
-use std::thread::available_parallelism;
 
 use anyhow::Result;
 use jffs2_tx::flash::FlashKind;
@@ -9,7 +8,8 @@ use jffs2_tx::tx::TxOptions;
 use jffs2_tx::wire::{CommitPoint, Endian};
 use nandsim::{Report, Sample, Shape, Tier, Torture, Update, sample, sample_small_change};
 
-use super::torture::{Cuts, try_cuts};
+use super::effort::{Cuts, threads};
+use super::torture::try_cuts;
 use super::{Outcome, show};
 
 const INTRO: &str = "\
@@ -53,7 +53,7 @@ fn torture(shape: Shape, Sample { old, new }: Sample) -> Result<Torture> {
 
 /// Tries all cuts; whether every state was old or new.
 fn show(out: &mut impl Write, title: &str, torture: &Torture) -> Result<bool> {
-    let threads = available_parallelism().map_or(1, usize::from);
+    let threads = threads(None);
     let report = try_cuts(torture, Tier::One, Some(Cuts::All), threads);
     writeln!(out, "{title}\n{}", lines(torture, &report, threads))?;
     Ok(report.counts.is_fine())

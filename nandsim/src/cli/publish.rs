@@ -1,16 +1,17 @@
 //! Reports in files: a page for a browser, JUnit XML, and failing states.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nandsim::report::{Case, Outcome, Page, Scene, Story, junit};
+use nandsim::report::{Case, Outcome, Page, Scene, Story, junit, refused_page};
 use nandsim::validate::{Margins, Row, Wrong};
 use nandsim::{CutPath, Oracle, Token, Torture};
 
+use super::prepare::{Setting, usage};
 use super::setup::Setup;
-use super::{failure, replay, show};
+use super::{damage, failure, replay, show};
 
 /// Failing states that a page shows, of different operations.
 const SHOWN_FAILURES: usize = 3;
@@ -33,9 +34,12 @@ pub(super) struct Publish {
 /// What came of a test.
 pub(super) struct Results<'r> {
     pub(super) torture: &'r Torture,
+    pub(super) setting: &'r Setting,
     pub(super) setup: &'r Setup,
     /// By fault.
     pub(super) rows: &'r [Row],
+    /// What was not tried, in a line; empty if nothing.
+    pub(super) not_tried: String,
     /// States of the update that are wrong: where the power failed, and how.
     pub(super) failures: Vec<(&'r CutPath, &'r str)>,
     /// Names a cut of the update as it was recorded, so that it can be tried again.
@@ -45,6 +49,39 @@ pub(super) struct Results<'r> {
 }
 
 impl Publish {
+    /// Makes what is to be written, so that a long run does not end in a file that cannot be.
+    pub(super) fn begin(&self) -> Result<()> {
+        for path in [&self.html, &self.junit].into_iter().flatten() {
+            if path.as_os_str() == "-" {
+                return Err(usage("--html and --junit take a file: the report in words goes to standard output"));
+            }
+            File::create(path).with_context(|| path.display().to_string())?;
+        }
+        if let (Some(html), Some(junit)) = (&self.html, &self.junit)
+            && html.is_file()
+            && fs::canonicalize(html)? == fs::canonicalize(junit)?
+        {
+            return Err(usage("--html and --junit are the same file"));
+        }
+        if let Some(dir) = &self.save {
+            fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Writes that the update was refused; there is no flash to show.
+    pub(super) fn write_refused(&self, flash: &str, why: &str) -> Result<()> {
+        if let Some(path) = &self.junit {
+            let outcome = Outcome::Failed { message: why.into(), token: None };
+            let (name, classname) = ("the update fits".into(), flash.into());
+            put(path, &junit("nandsim", &[Case { name, classname, tried: 1, seconds: None, outcome }])?)?;
+        }
+        match &self.html {
+            Some(path) => put(path, &refused_page(flash, why)),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the files that were asked for.
     pub(super) fn write(&self, results: &Results<'_>) -> Result<()> {
         if let Some(path) = &self.junit {
@@ -81,9 +118,15 @@ impl Results<'_> {
         if let Some(plant) = self.setup.plant {
             about.push(("planted mistake", plant.name.into()));
         }
+        about.push(("size of the flash", self.setting.size_from.words().into()));
+        if !self.not_tried.is_empty() {
+            about.push(("not tried", self.not_tried.clone()));
+        }
+        let warning = damage::warning(&self.setting.damage);
         let page = Page {
             title: "JFFS2 update under power cuts",
             about: &about,
+            warning: warning.as_deref(),
             faults: self.rows,
             margins: &margins(self.torture, story),
             story,
@@ -103,8 +146,10 @@ impl Results<'_> {
         };
         let mut ops = BTreeSet::new();
         let in_other_op = |(cut, _): &&(&CutPath, &str)| ops.insert(cut.first.op);
-        let failures = self.failures.iter().filter(in_other_op).take(SHOWN_FAILURES);
-        let mut scenes: Vec<_> = failures.filter_map(|(cut, what)| scene("in ", cut, Some(what))).collect();
+        let mut failures: Vec<_> = self.failures.iter().filter(in_other_op).take(SHOWN_FAILURES).collect();
+        // Letters run from left to right, as time does.
+        failures.sort_by_key(|(cut, _)| cut.first.op);
+        let mut scenes: Vec<_> = failures.into_iter().filter_map(|(cut, what)| scene("in ", cut, Some(what))).collect();
         if scenes.is_empty() {
             let telling = story.telling_cuts().into_iter();
             scenes = telling.filter_map(|(title, cut)| scene(&format!("{title}: "), &cut.into(), None)).collect();
@@ -124,13 +169,12 @@ impl Results<'_> {
     }
 
     fn outcome(&self, row: &Row) -> Outcome {
-        match &row.first {
-            None => Outcome::Passed,
-            Some(wrong) => {
-                let token = (self.token_of)(wrong).map(|token| token.to_string());
-                Outcome::Failed { message: wrong.what.clone(), token }
-            }
+        if row.is_kept() {
+            return Outcome::Passed;
         }
+        let what = row.first.as_ref().map_or("", |wrong| wrong.what.as_str());
+        let token = row.first.as_ref().and_then(self.token_of).map(|token| token.to_string());
+        Outcome::Failed { message: format!("{} of {} wrong, first: {what}", row.wrong, row.tried), token }
     }
 }
 

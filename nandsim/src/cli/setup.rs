@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ValueEnum, value_parser};
 use jffs2_mkimage::size::{parse_eraseblock, parse_size, parse_u32};
 use jffs2_tx::flash::FlashKind;
 use jffs2_tx::wire::CommitPoint;
-use nandsim::{First, Part, Plant, Trees};
+use nandsim::{First, MOST_BEFORE, Part, Plant, Trees};
 use serde::Serialize;
 
 #[derive(clap::Args)]
@@ -41,8 +41,9 @@ pub(super) struct Setup {
     #[arg(long, value_name = "SIZE", value_parser = parse_u32, conflicts_with = "page_size")]
     pub(super) write_size: Option<u32>,
 
-    /// Size of the flash [default: what the update needs]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Size of the flash, less than 4 GiB [default: with trees from outside the part's, else the image's, else what the update
+    /// needs]
+    #[arg(long, value_name = "SIZE", value_parser = parse_flash_size)]
     pub(super) size: Option<u64>,
 
     /// Little-endian file system [default, unless an image is another]
@@ -55,7 +56,7 @@ pub(super) struct Setup {
 
     /// Updates before the one that is tested, each with some of its changes, some of them cut; between them the flash is
     /// used as a kernel does
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=i64::from(MOST_BEFORE)))]
     pub(super) before: u32,
 
     /// What is done right before the update, and cut as well: the same update given up before it commits (abort), or a
@@ -90,6 +91,12 @@ pub(super) struct GivenArgs {
     /// Directory or tar archive with the new tree
     #[arg(long, visible_alias = "update", value_name = "DIR|TAR")]
     pub(super) new: Option<PathBuf>,
+}
+
+fn parse_flash_size(text: &str) -> Result<u64, String> {
+    const LIMIT: &str = "JFFS2 flash is smaller than 4 GiB";
+    let size = parse_size(text).map_err(|reason| format!("{reason}; {LIMIT}"))?;
+    if size >> 32 == 0 { Ok(size) } else { Err(LIMIT.into()) }
 }
 
 fn parse_plant(name: &str) -> Result<&'static Plant, String> {

@@ -1,13 +1,18 @@
 //! Reports, for people and as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use jffs2_tx::flash::{Flash, FlashKind};
+use jffs2_tx::flash::{Flash, FlashKind, Geometry};
 use jffs2_tx::wire::Endian;
-use nandsim::{Cut, CutPath, FlashClass, Report, Token, Torture};
+use nandsim::{Coverage, Cut, CutPath, FlashClass, Report, Token, Torture};
 use serde::Serialize;
 
+use super::prepare::{Setting, SizeFrom};
 use super::setup::Kind;
+
+/// Characters of what went wrong, where it is told of several cuts; `replay` tells all.
+const MOST_TOLD: usize = 240;
 
 /// A report and what it is about. Serializes to one flat object.
 #[derive(Serialize)]
@@ -21,6 +26,8 @@ pub(super) struct Json<'r> {
     endian: &'static str,
     commit_point: String,
     threads: usize,
+    size_from: SizeFrom,
+    damage: &'r [String],
     failures: Vec<JsonFailure<'r>>,
 }
 
@@ -33,6 +40,7 @@ struct JsonFailure<'r> {
 
 impl<'r> Json<'r> {
     pub(super) fn new(
+        setting: &'r Setting,
         torture: &Torture,
         report: &'r Report,
         threads: usize,
@@ -45,9 +53,11 @@ impl<'r> Json<'r> {
             size: geometry.size(),
             eraseblock: geometry.eraseblock(),
             write_size: geometry.write_size(),
-            endian: endian(torture),
+            endian: endian_name(torture.workload.endian),
             commit_point: torture.oracle.point.to_string(),
             threads,
+            size_from: setting.size_from,
+            damage: &setting.damage,
             failures: report
                 .failures
                 .iter()
@@ -63,18 +73,22 @@ impl<'r> Json<'r> {
 
 /// The flash and the update in a line.
 pub(super) fn flash(torture: &Torture) -> String {
-    let geometry = torture.start.geometry();
+    let text = blank_flash(torture.start.geometry(), torture.workload.endian);
+    format!("{text}; commit point {}", torture.oracle.point)
+}
+
+/// The same without an update.
+pub(super) fn blank_flash(geometry: &Geometry, endian: Endian) -> String {
     let (kind, unit) = match geometry.kind() {
         FlashKind::Nor => ("NOR", "write units"),
         FlashKind::Nand => ("NAND", "pages"),
     };
     format!(
-        "{kind} flash, {} eraseblocks of {} KiB, {unit} of {} B, {}-endian; commit point {}",
+        "{kind} flash, {} eraseblocks of {} KiB, {unit} of {} B, {}-endian",
         geometry.blocks(),
         geometry.eraseblock() >> 10,
         geometry.write_size(),
-        endian(torture),
-        torture.oracle.point,
+        endian_name(endian),
     )
 }
 
@@ -90,14 +104,16 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
     let _ = writeln!(text, "update: {} operations, {} bytes programmed", report.ops, report.bytes_programmed);
     let _ = writeln!(text, "{}", report.counts);
     if report.unpromised > 0 {
-        let _ = writeln!(text, "wrong where nothing is promised: {}", report.unpromised);
+        let _ = writeln!(text, "wrong where nothing, or only detection, is promised: {}", report.unpromised);
     }
     for (reader, saw) in &report.readers {
         let _ = write!(text, "{reader} saw old: {}  new: {}", saw.old, saw.new);
-        let _ = match saw.unreadable {
-            0 => writeln!(text),
-            unreadable => writeln!(text, "  unreadable: {unreadable}"),
-        };
+        for (what, count) in [("mixed", saw.mixed), ("unreadable", saw.unreadable)] {
+            if count > 0 {
+                let _ = write!(text, "  {what}: {count}");
+            }
+        }
+        let _ = writeln!(text);
     }
     for (firmware, why) in torture.oracle.standard.left_out() {
         let _ = writeln!(text, "{} is not asked: {why}", firmware.name());
@@ -110,6 +126,10 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
         "different states: {}; recovered: {}; second cuts: {}, different states: {}",
         report.states, report.recovered_states, report.second_cuts, report.second_states
     );
+    let not_tried = not_tried(&report.coverage);
+    if !not_tried.is_empty() {
+        let _ = writeln!(text, "not tried: {not_tried}");
+    }
     if let Some(turn) = turn(torture, report) {
         let _ = writeln!(text, "{turn}");
     }
@@ -118,10 +138,26 @@ pub(super) fn report(torture: &Torture, report: &Report, threads: usize) -> Stri
         "{:.1} s on {threads} threads, {:.0} cuts a second; seed {}",
         report.seconds, report.cuts_per_second, report.seed
     );
-    for failure in &report.failures {
-        let _ = writeln!(text, "FAILED at {}: {}", failure.cut, failure.what);
-    }
+    failures(&mut text, report);
     text
+}
+
+/// The first failure in each operation: its others differ in the cut, hardly in what went wrong.
+fn failures(text: &mut String, report: &Report) {
+    let mut ops = BTreeSet::new();
+    for failure in report.failures.iter().filter(|failure| ops.insert(failure.cut.first.op)) {
+        let _ = writeln!(text, "FAILED at {}: {}", failure.cut, shortened(&failure.what));
+    }
+    if let Some(more @ 1..) = report.failures.len().checked_sub(ops.len()) {
+        let _ = writeln!(text, "and {more} more in the same operations");
+    }
+}
+
+fn shortened(what: &str) -> String {
+    match what.char_indices().nth(MOST_TOLD) {
+        None => what.into(),
+        Some((end, _)) => format!("{} ...", &what[..end]),
+    }
 }
 
 /// Where old turns to new.
@@ -136,8 +172,13 @@ pub(super) fn operation(torture: &Torture, cut: Cut) -> String {
     format!("operation {} of {}: {op}", cut.op, torture.trace.ops.len())
 }
 
-fn endian(torture: &Torture) -> &'static str {
-    match torture.workload.endian {
+/// Faults that could have been tried and were not, with the operations, in a line.
+pub(super) fn not_tried(coverage: &Coverage) -> String {
+    coverage.not_tried().collect::<Vec<_>>().join("; ")
+}
+
+pub(super) fn endian_name(endian: Endian) -> &'static str {
+    match endian {
         Endian::Little => "little",
         Endian::Big => "big",
     }

@@ -2,16 +2,16 @@
 
 use std::io::{self, Write};
 use std::str::FromStr;
-use std::thread::available_parallelism;
 
 use clap::ValueEnum;
 use nandsim::validate::Row;
 use nandsim::{CutPath, Report, SecondCuts, Tier, Token, Torture, cuts_sampled_up_to, cuts_up_to};
 
-use super::prepare::{self, Prepared};
+use super::effort::{Cuts, parse_cuts, parse_threads, threads};
+use super::prepare::Setting;
 use super::publish::{Publish, Results};
 use super::setup::Setup;
-use super::{Outcome, progress, replay, show};
+use super::{Outcome, damage, outcome, prepare, progress, replay, show};
 
 /// Traces with more cuts than this are sampled unless all are asked for.
 const MANY_CUTS: usize = 2_000_000;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[command(flatten)]
     setup: Setup,
 
-    /// Cuts: `all`, or a number to sample [default: all, or 2000 where there are over two million]
+    /// Cuts: `all`, or about so many, up to twice that with tiers 2 and 3 [default: all, or 2000 where there are over two million]
     #[arg(long, value_name = "all|N", value_parser = parse_cuts)]
     pub(super) cuts: Option<Cuts>,
 
@@ -46,7 +46,7 @@ pub(super) struct Args {
     publish: Publish,
 
     /// Threads [default: one for each core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
 
     /// Print the report as one line of JSON
@@ -71,53 +71,47 @@ impl From<Second> for SecondCuts {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cuts {
-    All,
-    Sample(usize),
-}
-
-fn parse_cuts(text: &str) -> Result<Cuts, String> {
-    match (text, text.parse()) {
-        ("all", _) => Ok(Cuts::All),
-        (_, Ok(n @ 1..)) => Ok(Cuts::Sample(n)),
-        _ => Err("give `all` or a number from 1 on".into()),
-    }
-}
-
 pub(super) fn run(args: &Args) -> Outcome {
-    let Prepared { scenario, mut torture } = prepare::torture(&args.setup)?;
+    let setting = prepare::setting(&args.setup)?;
+    let mut torture = setting.record()?;
+    let scenario = &setting.scenario;
     if let Some(second) = args.second_cuts {
         torture.plan.second = second.into();
     }
     if let Some(path) = &args.replay {
-        let token = Token::new(&scenario, &torture, path.clone());
+        let token = Token::new(scenario, &torture, path.clone());
         token.check(&torture)?;
         return replay::tell(&torture, &token);
     }
-    let threads = args.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+    args.publish.begin()?;
+    let threads = threads(args.threads);
     let report = try_cuts(&torture, args.tier, args.cuts, threads);
-    let token = |cut: &CutPath| Token::new(&scenario, &torture, cut.clone());
-    match args.json {
-        true => {
-            let json = show::Json::new(&torture, &report, threads, &token);
-            writeln!(io::stdout(), "{}", serde_json::to_string(&json)?)?;
-        }
-        false => write!(io::stdout(), "{}", show::report(&torture, &report, threads))?,
-    }
-    args.publish.write(&Results {
-        torture: &torture,
-        setup: &args.setup,
-        rows: &Row::of_cuts(&report, show::class(&torture)),
-        failures: report.failures.iter().map(|failure| (&failure.cut, failure.what.as_str())).collect(),
-        token: &token,
-        token_of: &|wrong| wrong.cut.as_ref().map(token),
-    })?;
+    let token = |cut: &CutPath| Token::new(scenario, &torture, cut.clone());
+    let printed = match args.json {
+        true => serde_json::to_string(&show::Json::new(&setting, &torture, &report, threads, &token))? + "\n",
+        false => in_words(&setting, &torture, &report, threads),
+    };
+    let printed = write!(io::stdout(), "{printed}");
     if let Some(failure) = report.failures.first() {
         eprintln!("nandsim: cut {}: {}", failure.cut, failure.what);
         eprintln!("nandsim: replay it with: {}", replay::command(&token(&failure.cut), &args.setup.given));
     }
-    Ok(report.counts.is_fine())
+    let published = args.publish.write(&Results {
+        torture: &torture,
+        setting: &setting,
+        setup: &args.setup,
+        rows: &Row::of_cuts(&report, show::class(&torture)),
+        not_tried: show::not_tried(&report.coverage),
+        failures: report.failures.iter().map(|failure| (&failure.cut, failure.what.as_str())).collect(),
+        token: &token,
+        token_of: &|wrong| wrong.cut.as_ref().map(token),
+    });
+    outcome(report.counts.is_fine(), published.and(printed.map_err(Into::into)))
+}
+
+fn in_words(setting: &Setting, torture: &Torture, report: &Report, threads: usize) -> String {
+    let warning = damage::warning(&setting.damage).map_or(String::new(), |warning| warning + "\n");
+    format!("{warning}size of the flash: {}\n{}", setting.size_from.words(), show::report(torture, report, threads))
 }
 
 /// Tries the cuts asked for, or as many as is reasonable.

@@ -6,9 +6,8 @@ use anyhow::Result;
 use nandsim::report::{Log, Sights};
 use nandsim::{Oracle, Part, TimesFrom};
 
-use super::prepare::{self, Prepared};
 use super::setup::Setup;
-use super::show;
+use super::{prepare, show};
 
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
@@ -26,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let Prepared { torture, .. } = prepare::torture(&args.setup)?;
+    let torture = prepare::setting(&args.setup)?.record()?;
     let sights = Sights::of(&torture.start, &torture.trace, &mut torture.oracle.eye());
     let times = args.setup.part.map(|part| &part.times);
     let log = Log::of(&torture.start, &torture.trace, torture.workload.endian, times, sights.commit());

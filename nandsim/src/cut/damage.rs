@@ -71,8 +71,9 @@ fn tear_program(
 
 /// The bytes of a program that are in its `unit`-th page or buffer; none if it has none there.
 pub(super) fn unit_range(offset: u32, len: usize, unit: u32, unit_size: u32) -> Range<usize> {
-    let from_start = |units: u32| (units * unit_size).saturating_sub(offset % unit_size) as usize;
-    from_start(unit).min(len)..from_start(unit + 1).min(len)
+    let (unit, unit_size, head) = (u64::from(unit), u64::from(unit_size), u64::from(offset % unit_size));
+    let end_of = |units: u64| (units * unit_size).saturating_sub(head).min(len as u64) as usize;
+    end_of(unit)..end_of(unit + 1)
 }
 
 /// Of the bits that were to be cleared, those that are not.

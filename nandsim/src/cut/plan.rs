@@ -108,6 +108,11 @@ impl<'t> Tears<'t> {
         Self { geometry: trace.geometry, rules: trace.rules, op: trace.ops.get(op), unsynced }
     }
 
+    /// Whether there are operations before this one that may be lost.
+    pub(super) fn can_lose(&self) -> bool {
+        self.unsynced > 0
+    }
+
     pub(super) fn len(&self) -> u64 {
         let own = match self.op {
             Some(Op::Program { offset, data }) => {

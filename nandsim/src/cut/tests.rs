@@ -382,3 +382,49 @@ fn cuts_read_back_from_their_text() {
         assert!(wrong.parse::<Cut>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn every_cut_that_is_tried_is_in_its_trace() {
+    for (_, flash) in [recorded(nor()), recorded(nand()), mlc()] {
+        let trace = flash.trace();
+        for cut in cuts_up_to(trace, crate::fault::Tier::Three) {
+            assert!(cut.is_in(trace), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn cuts_that_do_not_exist_are_in_no_trace() {
+    let nor = recorded(nor()).1;
+    let nand = recorded(nand()).1;
+    // Operation 4 of NOR's programs 600 bytes from 100 on: 156 in the first write buffer, 188 in the last.
+    assert!(matches!(&nor.trace().ops[4], Op::Program { data, .. } if data.len() == 600), "{:?}", nor.trace().ops);
+    for (trace, exists, cuts) in [
+        (
+            nor.trace(),
+            true,
+            "4:prefix:0:155 4:prefix:2:187 4:suffix:2:64 4:bits:0:99 0:erase-zeros:4096 0:erase-mixed:77",
+        ),
+        (nor.trace(), false, "0:prefix:0:5 4:erase-zeros:5 4:cleanmarker 99:before 4:prefix:0:156 4:prefix:3:0"),
+        (nor.trace(), false, "4:prefix:16777216:1 4:prefix:4294967295:4294967295 4:bytes:33554432:0 4:suffix:0:256"),
+        (nor.trace(), false, "4:paired:0:0 4:paired:0:1 4:no-ecc:0:0 4:looks-blank:0:0 4:unstable-prefix:0:156"),
+        (nor.trace(), false, "0:erase-zeros:4097 0:erase-blank:0:oob 0:unsynced:0 99:unsynced:0"),
+        (nand.trace(), true, "4:prefix:0:511 4:paired:3:1 4:no-ecc:3:0 0:erase-blank:0:oob 1:cleanmarker"),
+        (nand.trace(), false, "4:prefix:0:512 4:paired:0:0 4:paired:0:32 4:weak-blank:0:0 4:prefix:4:0"),
+        (nand.trace(), false, "0:erase-zeros:5 0:erase-mixed:0 0:erase-prefix:16385 4:disturbed:0:0"),
+    ] {
+        for text in cuts.split(' ') {
+            assert_eq!(text.parse::<Cut>().unwrap().is_in(trace), exists, "{text}");
+        }
+    }
+}
+
+/// They come from tokens, which anyone may write.
+#[test]
+fn tears_beyond_an_operation_end_in_no_panic() {
+    let (start, flash) = recorded(nor());
+    for text in ["4:prefix:16777216:1", "4:prefix:4294967295:4294967295", "4:bytes:33554432:0"] {
+        let cut = text.parse().unwrap();
+        assert_eq!(Walker::new(start.clone(), flash.trace(), SEED, std::iter::once(cut)).count(), 1);
+    }
+}

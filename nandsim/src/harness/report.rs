@@ -11,7 +11,7 @@ use super::trial::Wrong;
 use super::{CutPath, Sight};
 use crate::coverage::Coverage;
 use crate::cut::Cut;
-use crate::fault::{Hazard, Promise};
+use crate::fault::{Hazard, Promise, Tier};
 use crate::trace::Trace;
 use crate::verdict::Verdict;
 
@@ -21,13 +21,14 @@ const LISTED_FAILURES: usize = 10;
 /// What came of the cuts. Serializes to an object with these fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// By the worst that was found for each cut; if nothing was wrong, by what is seen right after it.
+    /// By the worst that was found for each cut; if nothing was wrong, by what is seen right after it. Cuts of tier 3 are
+    /// in [`hazards`](Self::hazards) and [`coverage`](Self::coverage) only; where but detection is promised, those after
+    /// which something was wrong are in `cuts` and no other field.
     #[serde(flatten)]
     pub counts: Counts,
     /// By what each reader sees right after each cut.
     pub readers: BTreeMap<&'static str, Counts>,
-    /// Cuts after which something was wrong, and that nothing is promised for but that it can be found out: not among the
-    /// others.
+    /// Cuts after which something was wrong where nothing, or only detection, is promised.
     pub unpromised: u64,
     /// By what became of the operation that was cut.
     pub hazards: BTreeMap<Hazard, Counts>,
@@ -62,6 +63,9 @@ pub struct Report {
     /// The first that went wrong. Not serialized: whoever knows more of the test can name them better.
     #[serde(skip)]
     pub failures: Vec<Failure>,
+    /// The first after which something was wrong by what became of the operation, promised or not. Not serialized either.
+    #[serde(skip)]
+    pub first_wrong: BTreeMap<Hazard, Failure>,
 }
 
 /// How many cuts left what.
@@ -135,6 +139,7 @@ pub(super) struct Tally {
     last_old: Option<Cut>,
     first_new: Option<Cut>,
     failures: Vec<Failure>,
+    first_wrong: BTreeMap<Hazard, Failure>,
 }
 
 impl Tally {
@@ -150,29 +155,38 @@ impl Tally {
             last_old: None,
             first_new: None,
             failures: Vec::new(),
+            first_wrong: BTreeMap::new(),
         }
     }
 
     pub(super) fn add(&mut self, cut: Cut, seen: &Sight, wrong: Option<Wrong>) {
+        let (hazard, flash) = (Hazard::from(cut.tear), self.coverage.flash());
+        let verdict = wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what);
+        self.hazards.entry(hazard).or_default().add(verdict);
+        self.coverage.add(&cut);
+        // Each thread's cuts ascend, so its first failures are its earliest.
+        if let Some(wrong) = &wrong {
+            self.first_wrong.entry(hazard).or_insert_with(|| wrong.clone().at(cut));
+        }
+        let is_unpromised = wrong.is_some() && hazard.promise(flash) != Promise::Survive;
+        self.unpromised += u64::from(is_unpromised);
+        if hazard.tier(flash) == Some(Tier::Three) {
+            return;
+        }
         for (reader, verdict) in &*seen.readers {
             self.readers.entry(reader).or_default().add(verdict);
         }
         for allowed in &*seen.allowed {
             *self.allowed.entry(allowed).or_default() += 1;
         }
-        let verdict = wrong.as_ref().map_or(&seen.verdict, |wrong| &wrong.what);
-        let hazard = Hazard::from(cut.tear);
-        self.hazards.entry(hazard).or_default().add(verdict);
-        self.coverage.add(&cut);
-        if wrong.is_some() && hazard.promise(self.coverage.flash()) != Promise::Survive {
-            self.unpromised += 1;
+        if is_unpromised {
+            self.counts.cuts += 1;
             return;
         }
         self.counts.add(verdict);
         match wrong {
             None if seen.verdict == Verdict::Old => self.last_old = self.last_old.max(Some(cut)),
             None => self.first_new = Some(self.first_new.map_or(cut, |first| first.min(cut))),
-            // Each thread's cuts ascend, so its first failures are its earliest.
             Some(wrong) if self.failures.len() < LISTED_FAILURES => self.failures.push(wrong.at(cut)),
             Some(_) => {}
         }
@@ -185,6 +199,12 @@ impl Tally {
         self.coverage.merge(&other.coverage);
         add_each(&mut self.hazards, other.hazards);
         add_each(&mut self.readers, other.readers);
+        for (hazard, failure) in other.first_wrong {
+            let first = self.first_wrong.entry(hazard).or_insert_with(|| failure.clone());
+            if failure.cut < first.cut {
+                *first = failure;
+            }
+        }
         for (allowed, count) in other.allowed {
             *self.allowed.entry(allowed).or_default() += count;
         }
@@ -198,6 +218,7 @@ impl Tally {
             last_old: self.last_old.max(other.last_old),
             first_new: self.first_new.into_iter().chain(other.first_new).min(),
             failures: self.failures,
+            first_wrong: self.first_wrong,
         }
     }
 
@@ -222,6 +243,7 @@ impl Tally {
             seconds,
             cuts_per_second: (self.counts.cuts + known.second_cuts()) as f64 / seconds.max(1e-9),
             failures: self.failures,
+            first_wrong: self.first_wrong,
         }
     }
 }

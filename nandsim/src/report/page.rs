@@ -18,6 +18,8 @@ pub struct Page<'p> {
     pub title: &'p str,
     /// Names and values: the flash, the update, the seed.
     pub about: &'p [(&'p str, String)],
+    /// What to know before the verdict: of a damaged image, say.
+    pub warning: Option<&'p str>,
     /// What came of it.
     pub faults: &'p [Row],
     /// How much room is left, by name.
@@ -26,6 +28,23 @@ pub struct Page<'p> {
     pub story: &'p Story<'p>,
     /// States that are looked at closely: failing ones, or else [`Story::telling_cuts`].
     pub scenes: &'p [Scene],
+}
+
+/// A page that says that an update was refused.
+#[must_use]
+pub fn refused_page(flash: &str, why: &str) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head { meta charset="utf-8"; title { "JFFS2 update" } style { (PreEscaped(STYLE)) } }
+            body {
+                h1 { "JFFS2 update" }
+                p.verdict.fails { strong { "✘ The update does not fit." } " " span { (why) } }
+                p { (flash) }
+            }
+        }
+    };
+    page.into_string()
 }
 
 impl Page<'_> {
@@ -44,6 +63,7 @@ impl Page<'_> {
                 }
                 body {
                     h1 { (self.title) }
+                    @if let Some(warning) = self.warning { p.wrong { (warning) } }
                     (self.verdict())
                     div.tables {
                         (self.faults_table())
@@ -64,6 +84,14 @@ impl Page<'_> {
         html! {
             @if tried == 0 {
                 p.verdict.fails { strong { "Nothing was tested." } }
+            } @else if wrong > 0 && self.faults.iter().all(Row::is_kept) {
+                p.verdict.survives {
+                    strong { "The update survives what is promised." } " "
+                    span {
+                        (grouped(wrong)) " of " (grouped(tried)) " power cuts and faults went wrong where nothing, or only "
+                        "detection, is promised."
+                    }
+                }
             } @else if self.faults.iter().all(Row::is_kept) {
                 p.verdict.survives {
                     strong { "✔ The update survives." } " "
@@ -89,7 +117,7 @@ impl Page<'_> {
                             td { (row.fault) }
                             td { (row.promise) }
                             @for count in [row.tried, row.old, row.new, row.wrong] { td.number { (grouped(count)) } }
-                            td { @if row.is_kept() { "✔" } @else { "✘" } }
+                            td title=[not_promised(row)] { (mark(row)) }
                         }
                         @if let Some(wrong) = row.first.as_ref().filter(|wrong| !self.is_shown(&wrong.what)) {
                             tr { td.what colspan="7" { (wrong.what) } }
@@ -112,6 +140,19 @@ impl Page<'_> {
             }
         }
     }
+}
+
+/// Wrong where that is allowed is no success either.
+fn mark(row: &Row) -> &'static str {
+    match (row.is_kept(), row.wrong) {
+        (false, _) => "✘",
+        (true, 0) => "✔",
+        (true, _) => "!",
+    }
+}
+
+fn not_promised(row: &Row) -> Option<&'static str> {
+    (row.is_kept() && row.wrong > 0).then_some("wrong, where nothing, or only detection, is promised")
 }
 
 const COUNTS: [&str; 4] = ["tried", "old tree", "new tree", "wrong"];

@@ -10,7 +10,7 @@ use jffs2_tx::wire::{CommitPoint, Endian};
 use super::{Scenario, Token, Trees};
 use crate::fault::{Fault, FaultKind};
 use crate::harness::CutPath;
-use crate::parts::Part;
+use crate::parts::{Part, PartError};
 use crate::plant::Plant;
 use crate::shape::Shape;
 use crate::update::First;
@@ -32,10 +32,16 @@ pub enum ParseTokenError {
         /// Its value.
         value: String,
     },
+    /// The part is not known.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// A key that every token has is not there.
     #[error("the token has no {0}")]
     Missing(&'static str),
 }
+
+/// Updates before the one under test, at most: each takes its time.
+pub const MOST_BEFORE: u32 = 1000;
 
 const FAULTS: [(FaultKind, &str); 6] = [
     (FaultKind::ProgramIgnored, "program-ignored"),
@@ -114,6 +120,9 @@ impl FromStr for Token {
         let mut fields = Fields::default();
         for pair in text.split(',') {
             let (key, value) = pair.split_once('=').ok_or_else(|| ParseTokenError::Pair(pair.into()))?;
+            if key == "part" {
+                Part::by_name(value)?;
+            }
             let known = fields.set(key, value).ok_or_else(|| ParseTokenError::Key(key.into()))?;
             known.ok_or_else(|| ParseTokenError::Value { key: key.into(), value: value.into() })?;
         }
@@ -153,7 +162,7 @@ impl Fields {
             "endian" => put(&mut self.endian, one_of(value, &[("little", Endian::Little), ("big", Endian::Big)])),
             "blocks" => put(&mut self.blocks, value.parse().ok()),
             "tree" => put(&mut self.trees, value.parse().ok()),
-            "before" => put(&mut self.before, value.parse().ok()),
+            "before" => put(&mut self.before, value.parse().ok().filter(|updates| *updates <= MOST_BEFORE)),
             "first" => put(&mut self.first, parse_first(value)),
             "changes" => put(&mut self.changes, parse_changes(value)),
             "point" => put(&mut self.point, POINTS.into_iter().find(|point| point.to_string() == value)),
@@ -259,6 +268,8 @@ mod tests {
             assert!(matches!(error(spoilt), ParseTokenError::Value { .. }));
         }
         assert!(matches!(error(format!("{good},later=1")), ParseTokenError::Key(_)));
+        assert!(matches!(error(format!("{good},before=1001")), ParseTokenError::Value { .. }));
+        assert!(matches!(error(format!("part=W25Q64,{good}")), ParseTokenError::Part(_)));
         assert!(matches!(error(good.replace("seed=0", "seed")), ParseTokenError::Pair(_)));
     }
 }

@@ -34,8 +34,16 @@ fn page(torture: &Torture) -> String {
     let story = story(torture);
     let scenes = scenes(torture, &story);
     let about = [("flash", "a <flash> & more".to_owned())];
-    Page { title: "A <test>", about: &about, faults: &[fine(1234)], margins: &[], story: &story, scenes: &scenes }
-        .html()
+    Page {
+        title: "A <test>",
+        about: &about,
+        warning: None,
+        faults: &[fine(1234)],
+        margins: &[],
+        story: &story,
+        scenes: &scenes,
+    }
+    .html()
 }
 
 /// Kept where the tests' other files are, to be looked at in a browser.
@@ -92,7 +100,15 @@ fn a_page_shows_what_failed() {
     assert_eq!(scene.torn, [0]);
     let mut faults = Row::of_cuts(&report, FlashClass::Nor);
     faults.push(fine(10));
-    let page = Page { title: "Planted", about: &[], faults: &faults, margins: &[], story: &story, scenes: &[scene] };
+    let page = Page {
+        title: "Planted",
+        about: &[],
+        warning: None,
+        faults: &faults,
+        margins: &[],
+        story: &story,
+        scenes: &[scene],
+    };
     let html = page.html();
     keep("planted.html", &html);
     check_nesting(&html);
@@ -125,7 +141,8 @@ fn names_of_a_tree_cannot_become_markup() {
 fn nothing_tested_is_no_success() {
     let torture = recorded(nor(64, 1, E), sample_small_change(), None);
     let story = story(&torture);
-    let html = Page { title: "", about: &[], faults: &[], margins: &[], story: &story, scenes: &[] }.html();
+    let html =
+        Page { title: "", about: &[], warning: None, faults: &[], margins: &[], story: &story, scenes: &[] }.html();
     assert!(html.contains("Nothing was tested.") && !html.contains("The update"));
 }
 
