@@ -23,6 +23,8 @@ pub use margins::Margins;
 const REFUSED: &str = "refused";
 /// Places of a fault that are tried, at most: operations, pages.
 const PLACES: u64 = 200;
+/// Sizes of a flash that is nearly full in which the update just fits.
+const FITS: u64 = 8;
 /// Cuts of an update that goes on after a fault.
 const CUTS_AFTER_FAULT: usize = 20;
 /// Cuts of an update round bad eraseblocks.
@@ -312,6 +314,10 @@ impl Rows<'_> {
                 (None, _) => Ok(sight.verdict),
             });
             (self.progress)(FAULT, Step::Done(1));
+            // With more room it goes on as it did without the fault.
+            if row.new == FITS {
+                break;
+            }
         }
         self.push(Hazard::Exhausted, row);
     }
