@@ -4,9 +4,11 @@ use alloc::format;
 
 use super::*;
 use crate::flash::{FlashKind, Geometry, MemFlash};
+use crate::inode_kind::FileKind;
 use crate::scan::BlockState;
 use crate::tx::tests::{DIR, META, change, flashes, list, noise, options, populate, rules};
-use crate::tx::{Transaction, TxError, TxOptions};
+use crate::tx::{Transaction, TxError, TxOptions, recover};
+use crate::wire::Dirent;
 
 fn collect(flash: &mut MemFlash, endian: Endian, options: &GcOptions) -> GcReport {
     gc(flash, endian, options, &mut |_, _| {}).unwrap()
@@ -154,6 +156,34 @@ fn of_copies_that_nothing_vouches_for_none_goes() {
             let index = Index::open(&flash, rules(endian, true)).unwrap();
             let [old, new] = [from, to].map(|block| index.blocks()[block as usize].live);
             assert!(old > 0 && old == new, "{geometry:?}: {old} of {new}");
+        }
+    }
+}
+
+/// They cannot go, so that nothing would come of copying them again, but that again.
+#[test]
+fn copies_that_the_kernel_has_written_on_behind_stay() {
+    for flash in flashes().into_iter().filter(|flash| flash.geometry().kind() == FlashKind::Nand) {
+        let mut flash = aged(*flash.geometry(), Endian::Little);
+        collect(&mut flash, Endian::Little, &GcOptions { summary_readers_only: true, ..GcOptions::default() });
+        let index = Index::open(&flash, rules(Endian::Little, true)).unwrap();
+        let of = |block| index.copies(block).filter(|copies| copies.last());
+        let (block, copies) = (0..flash.geometry().blocks()).find_map(|block| Some((block, of(block)?))).unwrap();
+        let (second, generation) = (copies.done[1] as usize, index.next_generation());
+        let page = flash.geometry().write_size() as usize;
+        let mut node = Vec::new();
+        let version = index.max_version(1) + 1;
+        let ino = index.find(1, b"d00").unwrap().ino;
+        let kind = FileKind::Directory.dirent_type();
+        Dirent { pino: 1, version, ino, mctime: 9, kind, name: b"by-the-kernel" }.emit(Endian::Little, &mut node);
+        flash.data_mut()[second..][..page].fill(0xff);
+        flash.data_mut()[second + page..][..node.len()].copy_from_slice(&node);
+        let before = lists(&flash, Endian::Little);
+        for _ in 0..3 {
+            recover(&mut flash, Endian::Little).unwrap();
+            let index = Index::open(&flash, rules(Endian::Little, true)).unwrap();
+            assert_eq!((index.copies(block).unwrap().done.len(), index.next_generation()), (1, generation));
+            assert_eq!(before, lists(&flash, Endian::Little));
         }
     }
 }

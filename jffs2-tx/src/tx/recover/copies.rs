@@ -54,7 +54,9 @@ pub(super) fn plan_copies<F: Flash>(flash: &F, index: &Index) -> Result<Vec<Reco
     for (block, copies) in &begun {
         match copies.done[..] {
             [] => doubtful.push(*block),
-            [done] => actions.extend(vouch_again(flash, index, *block, copies, done)?),
+            [done] if is_as_it_was(index, &begun, *block, done) => {
+                actions.extend(vouch_again(flash, index, *block, copies, done)?);
+            }
             _ => {}
         }
     }
@@ -81,26 +83,36 @@ fn copied(index: &Index, begun: &BTreeMap<u32, Copies>) -> Vec<u32> {
     if !begun.values().any(Copies::last) {
         return Vec::new();
     }
-    let geometry = index.geometry();
-    let generation = |block: u32| begun.get(&block).map_or(0, |copies| copies.generation);
-    let is_copy = |copy: u32, block: u32| {
-        let lasts = begun.get(&geometry.block_of(copy)).filter(|copies| copies.last());
-        lasts.is_some_and(|copies| copies.generation > generation(block))
-    };
-    let mut stay = BTreeSet::new();
-    let mut go = BTreeSet::new();
-    let inodes: BTreeMap<u32, &InodeRecord> =
-        index.reachable().flat_map(|ino| index.nodes(ino)).map(|node| (node.at, node)).collect();
-    for at in index.live_nodes() {
-        let block = geometry.block_of(at);
-        let is_copied = match inodes.get(&at) {
-            Some(node) => alike(index, node).any(|copy| is_copy(copy, block)),
-            None => index.said_before(at).any(|copy| is_copy(copy, block)),
-        };
+    let (mut stay, mut go) = (BTreeSet::new(), BTreeSet::new());
+    for (at, is_copied) in live_nodes(index, begun) {
         let set = if is_copied { &mut go } else { &mut stay };
-        set.insert(block);
+        set.insert(index.geometry().block_of(at));
     }
     go.difference(&stay).copied().collect()
+}
+
+/// Live nodes, each with whether a collection has copied it to where it stands for good.
+fn live_nodes(index: &Index, begun: &BTreeMap<u32, Copies>) -> Vec<(u32, bool)> {
+    let geometry = index.geometry();
+    let generation = |block: u32| begun.get(&block).map_or(0, |copies| copies.generation);
+    let is_copy = |copy: u32, at: u32| {
+        let lasts = begun.get(&geometry.block_of(copy)).filter(|copies| copies.last());
+        lasts.is_some_and(|copies| copies.generation > generation(geometry.block_of(at)))
+    };
+    let inodes: BTreeMap<u32, &InodeRecord> =
+        index.reachable().flat_map(|ino| index.nodes(ino)).map(|node| (node.at, node)).collect();
+    let is_copied = |at: u32| match inodes.get(&at) {
+        Some(node) => alike(index, node).any(|copy| is_copy(copy, at)),
+        None => index.said_before(at).any(|copy| is_copy(copy, at)),
+    };
+    index.live_nodes().into_iter().map(|at| (at, is_copied(at))).collect()
+}
+
+/// Whether nothing has been written behind copies that are done, and they have not been copied again: what cannot go afterwards
+/// would be copied again and again.
+fn is_as_it_was(index: &Index, begun: &BTreeMap<u32, Copies>, block: u32, done: u32) -> bool {
+    let mut here = live_nodes(index, begun).into_iter().filter(|(at, _)| index.geometry().block_of(*at) == block);
+    here.all(|(at, is_copied)| at < done && !is_copied)
 }
 
 /// Where nodes stand that say the same with the same version.
