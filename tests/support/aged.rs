@@ -185,11 +185,13 @@ impl Aged {
     }
 
     /// Runs a command that must say by its exit code whether it could read all. Of a flash that was cut off it may also
-    /// tell of what the kernel passes over: what was written last is torn.
+    /// tell of what the kernel passes over: what was written last is torn. On a full flash the kernel itself can leave a name whose
+    /// inode has gone.
     fn run(&self, command: &mut Command) -> Result<Output> {
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        let has_lost = self.name.contains("cut") && said.starts_with("jffs2-tx: error: ");
+        let may_lose = self.name.contains("cut") || said.contains("name leads to nothing: Linux drops it");
+        let has_lost = may_lose && said.starts_with("jffs2-tx: error: ");
         let wanted = i32::from(has_lost || self.manifest.iter().any(|line| is_unreadable(line)));
         ensure!(output.status.code() == Some(wanted), "{command:?}: {}, not {wanted}: {said}", output.status);
         Ok(output)
