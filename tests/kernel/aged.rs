@@ -2,7 +2,7 @@
 //! nothing less; also of copies taken in the middle of the work, as a power cut leaves them.
 //!
 //! The guest does the work (`kernel/guest/src/age`): it follows from a seed, but for when the kernel cleans up, and
-//! ends when that has erased every eraseblock several times over. `JFFS2_TX_LONG=1` takes many more seeds.
+//! ends when that has erased every eraseblock twice over. `JFFS2_TX_LONG=1` takes many more seeds.
 //!
 //! `JFFS2_TX_KEEP_AGED=DIR` writes a few of the small ones among the flashes to DIR with what the kernel lists of them: that is
 //! how `tests/data/aged`, which `aged_fixtures` reads, came about.
@@ -28,7 +28,7 @@ const KEPT: [&str; 5] =
 /// Copies taken of each file system on the way.
 const CUTS: u32 = 2;
 /// How many times as many eraseblocks as there are the kernel erases.
-const TURNS: u32 = 3;
+const TURNS: u32 = 2;
 /// Seeds of a long run.
 const LONG_SEEDS: u32 = 10;
 /// With the flash nearly full Linux 6.1 can hang in jffs2 for good, seldom: so many times the kernel gets other work.
