@@ -58,7 +58,11 @@ fn scenario(seed: u64) -> Scenario {
         blocks: (before > 0).then(|| 24 + rng.below(16) as u32),
         trees,
         before,
-        first: [First::Nothing, First::Nothing, First::Abort, First::Collection][rng.below(4) as usize],
+        first: match [First::Nothing, First::Nothing, First::Abort, First::Collection][rng.below(4) as usize] {
+            // For a page of torn copies U-Boot takes what it read before, until recovery (DESIGN.md, section 11).
+            First::Collection if shape.kind == FlashKind::Nand => First::Nothing,
+            first => first,
+        },
         changes: None,
         point: match [None, Some(Dirent), Some(Head), Some(Summary)][rng.below(4) as usize] {
             point if forgets => point,
